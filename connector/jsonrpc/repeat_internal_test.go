@@ -56,6 +56,30 @@ func TestSource_NextIsItself(t *testing.T) {
 	}
 }
 
+// The usual ways to say that no call follows are no cursors.
+func TestSource_NoNext(t *testing.T) {
+	t.Parallel()
+	for _, end := range []string{`null`, `""`, `false`, `0`, `-1`, `[]`, `{}`, ` 0 `} {
+		calls := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			var call struct {
+				Params struct{ Cursor int }
+			}
+			calls++
+			next := end
+			if _ = json.NewDecoder(req.Body).Decode(&call); call.Params.Cursor != 7 {
+				next = "7"
+			}
+			_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":"1","result":{"items":[{"n":%d}],"cursor":%s}}`, call.Params.Cursor, next)
+		}))
+		t.Cleanup(server.Close)
+		ns, _, err := readRows(t, Source[row](server.URL, "list", &Options{Records: "items", Next: "cursor"}), Cursor{})
+		require.NoError(t, err, end)
+		require.Equal(t, []int{0, 7}, ns, end)
+		require.Equal(t, 2, calls, end)
+	}
+}
+
 // A cycle of results is an error before a record is doubled, in each run.
 func TestSource_Cycle(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -49,8 +50,8 @@ type Options struct {
 	Records string
 
 	// Next is the path of the next call's cursor in a result. The cursor may have
-	// any type. A result whose cursor is missing, null or an empty string is the
-	// last. Empty means that there is one result.
+	// any type. A result whose cursor is missing, null, false, empty or a number below 1 is
+	// the last. Empty means that there is one result.
 	Next string
 
 	// Key is the path of a record's own key, such as "id". The key names the record
@@ -284,10 +285,16 @@ func (s *source[T]) parse(result json.RawMessage) (records []json.RawMessage, ne
 		return records, "", nil
 	}
 	value, err := httpcall.Find(result, s.opts.Next)
-	if err != nil || httpcall.Text(value) == "" || string(value) == "false" {
+	if err != nil || httpcall.Text(value) == "" || string(value) == "false" || s.endMark(value) {
 		return records, "", nil //nolint:nilerr // the last result names no next call
 	}
 	return records, string(value), nil
+}
+
+// endMark reports whether a cursor is empty or a number below 1, which names no call. That of a
+// record may be such a number.
+func (s *source[T]) endMark(value json.RawMessage) bool {
+	return !strings.HasPrefix(s.opts.Next, s.opts.Records) && (httpcall.IsEmpty(value) || value[0] == '-')
 }
 
 // key returns a record's own key, or "" if it has none.
