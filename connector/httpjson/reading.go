@@ -271,7 +271,7 @@ func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) 
 	if r.s.opts.resumes() {
 		at.Read++
 	}
-	r.moved = true
+	r.moved, r.restarted = true, r.restarted && r.s.opts.Snapshot
 	item := dataflow.Item[T, Cursor]{Key: key, Cursor: p.cursor(*at, i+1, r.s.opts.Snapshot), Resume: true, Again: again}
 	if err := r.dec.Decode(record); err != nil {
 		if !r.s.opts.Lines && !json.Valid(record) {
