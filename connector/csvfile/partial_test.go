@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -188,4 +189,20 @@ func TestSkipUnreadable(t *testing.T) {
 	require.Len(t, bad, 2)
 	require.Contains(t, bad[0], filepath.Join(dir, "2.csv"))
 	require.Contains(t, bad[1], "no such file")
+}
+
+// A file whose time is in the future is not being written: a copy has kept its time.
+func TestPartial_FutureTime(t *testing.T) {
+	t.Parallel()
+	for form, text := range map[string]string{"Plain": "a,b\n1,2\n3,4", "Gzip": compressed("a,b\n1,2\n3,4")} {
+		path := filepath.Join(t.TempDir(), "n.csv")
+		put(t, path, text)
+		for after, want := range map[time.Duration][]string{24 * time.Hour: {"line 2: 1|2", "line 3: 3|4"}, 30 * time.Second: {"line 2: 1|2"}} {
+			at := time.Now().Add(after)
+			require.NoError(t, os.Chtimes(path, at, at))
+			got, err := read(t, csvfile.Open[pair](path, nil), nil)
+			require.NoError(t, err)
+			require.Equal(t, want, texts(got), "%s %s", form, after)
+		}
+	}
 }
