@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -186,4 +187,33 @@ func TestRead_ClosesFile(t *testing.T) {
 	require.Error(t, err)
 	count(t, src, nil)
 	require.Zero(t, opened())
+}
+
+// NUL bytes after a gzip file fill up its last block. They are no part of it, as for gzip itself.
+func TestRead_PaddedGzip(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "n.csv.gz")
+	two := compressed("a,b\n1,2\n") + compressed("3,4\n")
+	want := []string{"line 2: 1|2", "line 3: 3|4"}
+	for _, n := range []int{0, 1, 9, 10, 70_000} {
+		padded := two + strings.Repeat("\x00", n)
+		require.NoError(t, os.WriteFile(path, []byte(padded), 0o600))
+		for rested, ago := range map[bool]time.Duration{false: 0, true: time.Hour} {
+			at := time.Now().Add(-ago)
+			require.NoError(t, os.Chtimes(path, at, at))
+			got, err := read(t, csvfile.Open[pair](path, nil), nil)
+			require.NoError(t, err, "%d %v", n, rested)
+			require.Equal(t, want, texts(got))
+			got, err = read(t, csvfile.Open[pair](path, nil), &got[1].Cursor)
+			require.NoError(t, err)
+			require.Empty(t, got)
+		}
+	}
+	require.NoError(t, os.WriteFile(path, []byte(two+"\x00\x00"+compressed("5,6\n")), 0o600))
+	got, err := read(t, csvfile.Open[pair](path, nil), nil)
+	require.NoError(t, err)
+	require.Equal(t, append(want, "line 4: 5|6"), texts(got))
+	require.NoError(t, os.WriteFile(path, []byte(two+"garbage"+two), 0o600))
+	_, err = read(t, csvfile.Open[pair](path, nil), nil)
+	require.ErrorContains(t, err, "gzip: invalid header")
 }

@@ -4,7 +4,6 @@ package files
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -255,7 +254,7 @@ func newFile(r io.ReadCloser, rest time.Duration) (*File, error) {
 	if string(head) != gzipMagic {
 		return f, nil
 	}
-	plain, err := gzip.NewReader(io.MultiReader(bytes.NewReader(f.stream.buf), r))
+	plain, err := newMembers(io.MultiReader(bytes.NewReader(f.stream.buf), r))
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF) && f.Grows():
 		f.cut = true
@@ -270,13 +269,14 @@ func newFile(r io.ReadCloser, rest time.Duration) (*File, error) {
 
 // growing reads a gzip file to where it ends now.
 type growing struct {
-	r io.Reader
+	r *members
 	f *File
 }
 
 func (g *growing) Read(p []byte) (int, error) {
 	n, err := g.r.Read(p)
-	if errors.Is(err, io.ErrUnexpectedEOF) && g.f.Grows() {
+	unfinished := errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) && g.r.padded
+	if unfinished && g.f.Grows() {
 		g.f.cut, err = true, io.EOF
 	}
 	return n, err

@@ -1,0 +1,56 @@
+package files
+
+import (
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"io"
+)
+
+// members reads the members of a gzip file, one after the other. It passes NUL bytes after a
+// member, with which tapes and block devices fill up a file, as gzip itself does.
+type members struct {
+	in     *bufio.Reader
+	member *gzip.Reader
+	padded bool // the file ends in NUL bytes
+}
+
+func newMembers(r io.Reader) (*members, error) {
+	m := &members{in: bufio.NewReaderSize(r, chunk)}
+	var err error
+	if m.member, err = gzip.NewReader(m.in); err != nil {
+		return nil, err
+	}
+	m.member.Multistream(false)
+	return m, nil
+}
+
+func (m *members) Read(p []byte) (int, error) {
+	for {
+		n, err := m.member.Read(p)
+		if errors.Is(err, io.EOF) {
+			err = m.next()
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// next goes to the next member. It returns io.EOF if there is none.
+func (m *members) next() error {
+	m.padded = false
+	c, err := m.in.ReadByte()
+	for ; err == nil && c == 0; c, err = m.in.ReadByte() {
+		m.padded = true
+	}
+	if err != nil {
+		return err
+	}
+	if err := m.in.UnreadByte(); err != nil {
+		return err
+	}
+	err = m.member.Reset(m.in)
+	m.member.Multistream(false)
+	return err
+}
