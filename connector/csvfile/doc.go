@@ -50,7 +50,8 @@
 // other type the record is bad.
 //
 // Text is not changed, and not checked to be UTF-8: a line break in a quoted cell stays as it
-// is. The strings of one record share their memory.
+// is. A byte order mark at the beginning of a record is left out. The strings of one record
+// share their memory.
 //
 // # Bad records
 //

@@ -217,3 +217,31 @@ func TestRead_PaddedGzip(t *testing.T) {
 	_, err = read(t, csvfile.Open[pair](path, nil), nil)
 	require.ErrorContains(t, err, "gzip: invalid header")
 }
+
+// Files that each begin with a byte order mark may be put together. The mark is no part of a cell.
+func TestRead_MarkWithin(t *testing.T) {
+	t.Parallel()
+	const mark = "\xEF\xBB\xBF"
+	path := filepath.Join(t.TempDir(), "n.csv")
+	for form, encode := range map[string]func(string) string{"Plain": func(s string) string { return s }, "Gzip": compressed} {
+		text := encode(mark+"a,b\n1,2\n") + encode(mark+"3,\"4\n"+mark+"\"\n") + encode(mark+"a,b\n"+mark+"\n"+mark+"\"5\",6\n"+mark)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		src := csvfile.Open[pair](path, &csvfile.Options{SkipRepeatedHeader: true, Partial: csvfile.Take})
+		got, err := read(t, src, nil)
+		require.NoError(t, err, form)
+		want := []string{"line 2: 1|2", "line 3: 3|4\n" + mark, "line 7: 5|6"}
+		require.Equal(t, want, texts(got), form)
+		require.Equal(t, 3, count(t, src, nil))
+		for i := range got {
+			rest, err := read(t, src, &got[i].Cursor)
+			require.NoError(t, err)
+			require.ElementsMatch(t, want[i+1:], texts(rest), form)
+		}
+	}
+	// The header is noticed, although all its cells are texts.
+	require.NoError(t, os.WriteFile(path, []byte(mark+"a,b\n1,2\n"+mark+"a,b\n3,4\n"), 0o600))
+	got, err := read(t, csvfile.Open[pair](path, nil), nil)
+	require.NoError(t, err)
+	require.Len(t, got, 3)
+	require.Contains(t, got[1].Err, "repeats the header")
+}

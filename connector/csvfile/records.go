@@ -62,7 +62,7 @@ func (r *records) next() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if r.skips(line) {
+		if line = files.TrimMark(line); len(line) == 0 || r.skips(line) {
 			continue
 		}
 		cells, err := r.record(line)

@@ -14,7 +14,7 @@
 // values are read several times as fast as with encoding/json. A number in an interface, such
 // as a value of a map[string]any, becomes a [encoding/json.Number] with all its digits. The
 // last line need not have a line break. Blank lines are skipped, and so is a byte order mark
-// at the beginning of a file.
+// at the beginning of a line, as in files that were put together.
 //
 // # Bad records
 //

@@ -73,3 +73,16 @@ func TestRead_Digits(t *testing.T) {
 		require.Equal(t, json.Number("1610521604143693812"), item.Value.(map[string]any)["id"])
 	}
 }
+
+// A byte order mark is left out of each line that begins with one: files may have been put together.
+func TestRead_MarkWithin(t *testing.T) {
+	t.Parallel()
+	const mark = "\xEF\xBB\xBF"
+	src := jsonl.From[map[string]string](strings.NewReader(mark+"{\"a\":\"1\"}\n"+mark+"{\"a\":\""+mark+"\"}\n"+mark+"\n"+mark+"{\"a\":\"3\"}"), nil)
+	var got []map[string]string
+	for item, err := range src.Read(t.Context(), dataflow.Request[dataflow.NoCursor]{}) {
+		require.NoError(t, err)
+		got = append(got, item.Value)
+	}
+	require.Equal(t, []map[string]string{{"a": "1"}, {"a": mark}, {"a": "3"}}, got)
+}

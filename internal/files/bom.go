@@ -1,6 +1,7 @@
 package files
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 )
@@ -32,3 +33,7 @@ func (f *File) TextStart() (int64, error) {
 		return 0, nil
 	}
 }
+
+// TrimMark removes a byte order mark from the beginning of a line. Files that each begin with
+// one may have been put together.
+func TrimMark(line []byte) []byte { return bytes.TrimPrefix(line, []byte(bomUTF8)) }
