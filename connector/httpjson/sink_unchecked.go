@@ -52,7 +52,7 @@ func refusesOne(list json.RawMessage) error {
 	for i, result := range results {
 		var status int
 		_ = json.Unmarshal(result["status"], &status) // or it is no number
-		if (httpcall.Failed(result) || status >= 400) && !(httpcall.IsEmpty(result["error"]) && httpcall.IsEmpty(result["errors"])) {
+		if (httpcall.Failed(result) || status >= 400) && (!httpcall.IsEmpty(result["error"]) || !httpcall.IsEmpty(result["errors"])) {
 			text, _ := json.Marshal(result) // it was JSON
 			return mayRefuse(fmt.Sprintf("its result %d is %.200s", i, text))
 		}
