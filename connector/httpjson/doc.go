@@ -38,7 +38,8 @@
 // the page.
 //
 // A first page that has as many records as the request asks for, and nothing at Path, is an
-// error, because Path is probably wrong. A shorter one logs a warning.
+// error, because Path is probably wrong. A shorter one logs a warning. So does a full one
+// without the header that names the next page.
 //
 // A page that names itself as the next is the last. A page that names an earlier page
 // of the read as the next, or has the same records as an earlier one, is a permanent

@@ -101,6 +101,12 @@ func (r *reading[T]) checkNamed(at Cursor, p *page, got *Page) error {
 		path, more, optional = paging.Path, paging.HasMore, paging.Optional
 	case NextURL:
 		path, more, optional = paging.Path, paging.HasMore, paging.Optional
+	case HeaderCursor:
+		r.checkHeader(at, p, got, paging.Header)
+		return nil
+	case LinkHeader:
+		r.checkHeader(at, p, got, "Link")
+		return nil
 	default:
 		return nil
 	}
@@ -120,6 +126,18 @@ func (r *reading[T]) checkNamed(at Cursor, p *page, got *Page) error {
 		r.s.opts.Logger.Warn("dataflow: httpjson: the response has nothing at the path that should name the next page; it counts as the only page", slog.String("path", path), slog.String("url", bare(r.s.address)), slog.Int("records", p.count))
 	}
 	return nil
+}
+
+// checkHeader warns if a first page that is full has no header that names the next. The header
+// may be wrong, or the list has one page.
+func (r *reading[T]) checkHeader(at Cursor, p *page, got *Page, header string) {
+	if at.Page != "" || p.next != "" || p.count == 0 || r.warned || len(got.Header.Values(header)) > 0 {
+		return
+	}
+	if size := r.askedFor(p.count); size != "" {
+		r.warned = true
+		r.s.opts.Logger.Warn("dataflow: httpjson: the response has as many records as the request asks for, and no header that names the next page; it counts as the only page", slog.String("header", header), slog.String("parameter", size), slog.String("url", bare(r.s.address)), slog.Int("records", p.count))
+	}
 }
 
 // askedFor returns the parameter of the last request that asks for n records, or "".

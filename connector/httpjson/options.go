@@ -120,7 +120,7 @@ type Options struct {
 	// put back for that time. 0 means 30 seconds.
 	MaxWait time.Duration
 
-	// Logger receives a warning if a path in Paging was in no response. Nil means
+	// Logger receives a warning if a path or a header in Paging was in no response. Nil means
 	// [slog.Default].
 	Logger *slog.Logger
 }

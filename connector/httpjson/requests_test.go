@@ -21,6 +21,34 @@ import (
 	"github.com/activedataflow/dataflow/connector/httpjson"
 )
 
+// A header that no full page has may be misspelt. The list may also have one page, so this is no error.
+func TestSource_WrongHeader(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		paging httpjson.Paging
+		header map[string]string
+		query  string
+		warns  bool
+	}{
+		"misspelt":  {httpjson.HeaderCursor{Header: "X-Nxt"}, map[string]string{"X-Next": "b"}, "?limit=2", true},
+		"no link":   {httpjson.LinkHeader{}, map[string]string{"X-Next": "b"}, "?limit=2", true},
+		"not full":  {httpjson.LinkHeader{}, nil, "?limit=3", false},
+		"last link": {httpjson.LinkHeader{}, map[string]string{"Link": `<?a>; rel="first"`}, "?limit=2", false},
+		"empty":     {httpjson.HeaderCursor{Header: "X-Next"}, map[string]string{"X-Next": ""}, "?limit=2", false},
+	} {
+		for _, stream := range []bool{false, true} {
+			a := newAPI(nil)
+			a.before = func(int, *http.Request) answer { return reply(200, tt.header, `[{"id":1},{"id":2}]`) }
+			var log strings.Builder
+			opts := &httpjson.Options{Client: a.client(), Paging: tt.paging, Stream: stream, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/"+tt.query, opts), httpjson.Cursor{})
+			require.NoError(t, err)
+			require.Equal(t, []int{1, 2}, ids)
+			require.Equal(t, tt.warns, strings.Contains(log.String(), "level=WARN"), "%s: %s", name, log.String())
+		}
+	}
+}
+
 // The query of the source's address reaches the API byte for byte, and only the parameters of
 // the paging are added.
 func TestSource_Query(t *testing.T) {
