@@ -46,7 +46,7 @@ func recipeShopify(address string) (string, *httpjson.Options) {
 }
 
 func recipeElasticsearch(address string) (string, *httpjson.Options) {
-	return address + "/_search", &httpjson.Options{
+	return address + "/_search?allow_partial_search_results=false", &httpjson.Options{
 		Records: "hits.hits",
 		Key:     "_id",
 		Body:    map[string]any{"size": 10, "sort": []any{map[string]any{"seq": "asc"}}, "pit": map[string]any{"keep_alive": "1m"}},
