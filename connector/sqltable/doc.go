@@ -46,6 +46,11 @@
 // number is not read as a time, because its unit is unknown. A text that is no time is a
 // bad record, also where the driver makes the year 1 of it.
 //
+// SQLite's drivers make times and bools of what a column holds that is declared as date,
+// datetime, timestamp or boolean. [Keyset] reads a field that is a text, a number or bytes as
+// the value is stored. In [Select], a number of such a column is a bad record, and a text
+// is in the driver's form: select it as +column. A type with a Scan method gets what the driver returns.
+//
 // A key column of [Keyset] may hold times as texts, all in one spelling. Two spellings, such
 // as "2024-01-31T09:30:00Z" and "2024-01-31 09:30:00", are not in the order of time, and rows
 // would be skipped. Keyset ends with an error if it sees two, and looks for others in the day

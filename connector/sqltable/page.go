@@ -18,6 +18,7 @@ type reader[T any] struct {
 	nulls   bool // it is to read the rows without a key, and keyset is not their source yet
 	opened  bool
 	keys    []string         // the key columns as they are selected
+	list    []string         // the fields' columns as they are selected
 	scratch T                // the record into which each row is scanned
 	rows    []T              // of the last page
 	limit   rowmap.PageLimit // how much the next page may hold
@@ -63,7 +64,7 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page, error)
 			return nil, err
 		}
 	}
-	list := slices.Concat(r.query.Qualified(r.fields.Names()), r.keys, r.texts)
+	list := slices.Concat(r.list, r.keys, r.texts)
 	if r.limit.Rows == 0 {
 		r.limit = r.query.FirstPage()
 	}
@@ -97,8 +98,10 @@ func (r *reader[T]) open(ctx context.Context) error {
 	names := r.query.Qualified(r.fields.Names())
 	targets := scanTargets(r.fields.Pointers(&r.scratch), r.mysql != nil)
 	if r.mysql != nil {
+		r.list = names
 		r.texts, r.textOf = zeroDates(columns, r.fields.Names(), names, targets)
 	} else {
+		r.list = storedList(r.fields.Names(), names, r.fields.Pointers(&r.scratch))
 		r.textOf = timePlaces(targets)
 		for _, i := range r.textOf {
 			r.texts = append(r.texts, textExpression(names[i]))

@@ -109,7 +109,7 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 	defer done()
 	defer func() { _ = rows.Close() }()
 	var record T
-	dest, err := s.targets(rows, &record, mysql, clock)
+	dest, made, err := s.targets(rows, &record, mysql, clock)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,11 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 		record = zero // no record shares memory with the previous one
 		item := dataflow.Item[T, dataflow.NoCursor]{Key: "row " + strconv.Itoa(n)}
 		var bad error
-		if err := rows.Scan(dest...); err != nil {
+		err = made.check(rows)
+		if err == nil {
+			err = rows.Scan(dest...)
+		}
+		if err != nil {
 			if cause := ctx.Err(); cause != nil { // database/sql has closed the rows: this one may be good
 				return cause
 			}
@@ -138,26 +142,29 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 
 // targets returns the scan targets for a result. It returns an error if the
 // result's columns are not T's, or clock if T has a MySQL timestamp and clock is
-// not nil.
-func (s *selectSource[T]) targets(rows *sql.Rows, record *T, mysql bool, clock error) ([]any, error) {
+// not nil. For SQLite, it also returns what finds values that the driver has made.
+func (s *selectSource[T]) targets(rows *sql.Rows, record *T, mysql bool, clock error) ([]any, *madeValues, error) {
 	columns, err := rows.ColumnTypes()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	names := namesOf(columns)
 	if err := s.fields.Match(names, nil); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	fields := scanTargets(s.fields.Pointers(record), mysql)
 	if column := timestamp(columns, s.fields.Names(), fields); column != "" && clock != nil {
-		return nil, fmt.Errorf("column %q is a timestamp: %w", column, clock)
+		return nil, nil, fmt.Errorf("column %q is a timestamp: %w", column, clock)
 	}
 	if mysql {
 		bitTargets(columns, s.fields.Names(), fields)
 	}
-	dest := make([]any, len(names))
+	dest, plain := make([]any, len(names)), make([]any, len(names))
 	for i, name := range names {
-		dest[i] = fields[s.fields.Index(name)]
+		dest[i], plain[i] = fields[s.fields.Index(name)], s.fields.Pointers(record)[s.fields.Index(name)]
 	}
-	return dest, nil
+	if mysql {
+		return dest, nil, nil
+	}
+	return dest, newMadeValues(columns, plain), nil
 }

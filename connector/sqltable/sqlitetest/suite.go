@@ -40,7 +40,7 @@ func Forms() map[string]func(time.Time) string {
 func Run(t *testing.T, l Library) {
 	t.Helper()
 	for name, test := range map[string]func(t *testing.T, l Library){
-		"EachReadsEach": eachReadsEach, "UnreadableIsBad": unreadableIsBad, "TwoSpellings": twoSpellings, "Policies": policies, "Client": clientWorks,
+		"EachReadsEach": eachReadsEach, "AsStored": asStored, "UnreadableIsBad": unreadableIsBad, "TwoSpellings": twoSpellings, "Policies": policies, "Client": clientWorks,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, l) })
 	}
@@ -130,6 +130,68 @@ func eachReadsEach(t *testing.T, l Library) {
 			for n, r := range got {
 				require.True(t, times[n].Equal(r.At), "%s writes %s into a %s, it is read as %s", library, times[n], typ, r.At)
 			}
+		}
+	}
+}
+
+// asStored: a text, a number and bytes are read as they are stored, whatever type their column declares.
+func asStored(t *testing.T, l Library) {
+	t.Helper()
+	type text struct {
+		V string
+		W sql.NullString `db:"w"`
+		X []byte
+		Y *string
+	}
+	type integer struct {
+		V int64
+		W sql.Null[int64] `db:"w"`
+		X uint64
+		Y *int
+	}
+	path := filepath.Join(t.TempDir(), "stored.db")
+	db := l.open(t, path)
+	wide, err := l.Open(path)
+	require.NoError(t, err)
+	wide.SetMaxOpenConns(2)
+	defer func() { require.NoError(t, wide.Close()) }()
+	for i, typ := range []string{"datetime", "timestamp", "date", "time", "boolean", "bool", ""} {
+		exec(t, db, fmt.Sprintf("create table stored%d (n integer primary key, v %s)", i, typ))
+		query := fmt.Sprintf("select n, v, v as w, v as x, v as y from stored%d", i)
+		texts := []string{"2026-01-02 03:04:05", "2026-01-02", "2026-01-02T03:04:05.120Z", "03:04", "gestern", "true", ""}
+		for n, v := range texts {
+			_, err := db.ExecContext(t.Context(), fmt.Sprintf("insert into stored%d values (?, ?)", i), n, v)
+			require.NoError(t, err)
+		}
+		for _, size := range []int{1, 100} {
+			got, bad, err := readAll(t, sqltable.Keyset[text](db, sqltable.Query{SQL: query, Key: []string{"n"}, PageSize: size}), nil)
+			require.NoError(t, err)
+			require.Empty(t, bad)
+			for n, v := range texts {
+				require.Equal(t, text{v, sql.NullString{String: v, Valid: true}, []byte(v), &v}, got[n], typ)
+			}
+		}
+		selected, bad, err := readAll(t, sqltable.Select[text](wide, query[:7]+query[10:]+" order by n"), nil)
+		require.NoError(t, err)
+		for n, v := range texts {
+			require.True(t, bad[n] != "" || n > 2 && n != 4 || selected[n].V[0] == v[0], "the library makes %q of %q in a %s", selected[n].V, v, typ)
+		}
+		exec(t, db, fmt.Sprintf("delete from stored%d", i))
+		numbers := []int64{0, 1, 2, 1767323045, 1767323045123}
+		for n, v := range numbers {
+			exec(t, db, fmt.Sprintf("insert into stored%d values (%d, %d)", i, n, v))
+		}
+		got, bad, err := readAll(t, sqltable.Keyset[integer](db, sqltable.Query{SQL: query, Key: []string{"n"}, PageSize: 2}), nil)
+		require.NoError(t, err)
+		require.Empty(t, bad, typ)
+		for n, v := range numbers {
+			short := int(v)
+			require.Equal(t, integer{v, sql.Null[int64]{V: v, Valid: true}, uint64(v), &short}, got[n], typ) //nolint:gosec // it is not negative
+		}
+		_, bad, err = readAll(t, sqltable.Select[integer](wide, query[:7]+query[10:]+" order by n"), nil)
+		require.NoError(t, err)
+		for _, problem := range bad {
+			require.Contains(t, problem, "+column", typ)
 		}
 	}
 }
