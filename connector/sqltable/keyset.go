@@ -86,7 +86,8 @@ const (
 //
 // A row that cannot be read into T is a [dataflow.RecordError], and the read
 // continues. Two rows with the same key, or NULL in a key column, end the read with
-// an error, because rows would be lost; see [Query.Nulls].
+// an error, because rows would be lost; see [Query.Nulls]. Keys that are equal by a collation,
+// such as 'a' and 'A' with nocase, are the same; so are 1 and 1.0.
 //
 // A backfill's Until is respected: it reads the rows up to and including Until.
 //

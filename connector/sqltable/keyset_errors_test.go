@@ -1,6 +1,7 @@
 package sqltable_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -156,4 +157,36 @@ func TestKeyset_Describe(t *testing.T) {
 	require.Equal(t, dataflow.Description{
 		Type: "sqltable.keyset", Detail: map[string]any{"sql": "select 1", "key": []string{"id"}},
 	}, source.(dataflow.Describer).Describe())
+}
+
+// Keys that differ, and that SQLite takes for equal, end the read: a page or a run could end between them.
+func TestKeyset_EqualKeys(t *testing.T) {
+	t.Parallel()
+	type row struct{ N int }
+	for name, c := range map[string]struct{ column, first, second, third, want string }{
+		"Case":    {"k text collate nocase", "'a'", "'A'", "'b'", "are equal by the collation"},
+		"Blanks":  {"k text collate rtrim", "'a'", "'a  '", "'b'", "are equal by the collation"},
+		"Numbers": {"k", "1", "1.0", "2", "are equal as numbers"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := setup(t, "create table t ("+c.column+", n int)", fmt.Sprintf("insert into t values (%s, 1), (%s, 2), (%s, 3)", c.first, c.second, c.third))
+			for _, size := range []int{1, 2, 3} {
+				for _, key := range [][]string{{"k", "one"}, {"one", "k"}} {
+					_, err := read(t, sqltable.Keyset[row](db, sqltable.Query{SQL: "select 1 as one, k, n from t", Key: key, PageSize: size}), nil, -1)
+					require.Error(t, err, "pages of %d", size)
+					require.True(t, dataflow.IsPermanent(err), err)
+					require.ErrorContains(t, err, "is not unique: ")
+					require.ErrorContains(t, err, c.want)
+				}
+			}
+		})
+	}
+	// The same keys are fine where they differ for the database, and where another column tells them apart.
+	db := setup(t, "create table t (k text primary key, n int)", "insert into t values ('a', 1), ('A', 2), ('a ', 3), ('b', 4), ('B ', 5), ('b ', 6)",
+		"create table u (k text collate nocase, n int)", "insert into u values ('a', 1), ('A', 2), ('a', 3)")
+	for _, size := range []int{1, 2, 100} {
+		require.Len(t, readAll(t, sqltable.Keyset[row](db, sqltable.Query{SQL: "select k, n from t", Key: []string{"k"}, PageSize: size})), 6)
+		require.Len(t, readAll(t, sqltable.Keyset[row](db, sqltable.Query{SQL: "select k, n from u", Key: []string{"k", "n"}, PageSize: size})), 3)
+	}
 }

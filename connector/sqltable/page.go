@@ -23,9 +23,10 @@ type reader[T any] struct {
 	rows    []T              // of the last page
 	limit   rowmap.PageLimit // how much the next page may hold
 	columns []*sql.ColumnType
-	spelled bool     // checkSpellingBefore was called
-	texts   []string // texts of times, as they are selected. MySQL: of dates that the calendar does not have
-	textOf  []int    // the places of their columns among the fields
+	spelled bool            // checkSpellingBefore was called
+	differ  map[string]bool // the kinds of pairs of keys that checkTies has found to differ
+	texts   []string        // texts of times, as they are selected. MySQL: of dates that the calendar does not have
+	textOf  []int           // the places of their columns among the fields
 }
 
 // fetchPage is page with the errors that pass marked.
@@ -38,6 +39,9 @@ func (r *reader[T]) fetchPage(ctx context.Context, from Cursor) (*rowmap.Page, e
 		r.keyset, r.nulls = of, false
 	}
 	page, err := r.page(ctx, from)
+	if err == nil {
+		err = r.checkTies(ctx, page)
+	}
 	return page, passing(ctx, err)
 }
 

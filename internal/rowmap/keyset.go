@@ -239,6 +239,15 @@ func (k *Keyset) NullQuery(list []string) string {
 	return "select " + strings.Join(list, ", ") + k.from() + " where " + condition + " limit 1"
 }
 
+// EqualQuery selects up to two of the rows that have a key.
+func (k *Keyset) EqualQuery() string {
+	equal := k.compared()
+	for i := range equal {
+		equal[i] += " = " + k.param(i)
+	}
+	return "select 1" + k.from() + " where " + strings.Join(equal, " and ") + " limit 2"
+}
+
 // LastQuery selects the last row, or, if before is true, the last of those whose first key
 // column is less than the parameter that follows the query's.
 func (k *Keyset) LastQuery(list []string, before bool) string {
