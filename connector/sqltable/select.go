@@ -102,12 +102,19 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 	if err != nil {
 		return err
 	}
-	rows, clock, done, err := s.db.stream(ctx, mysql, s.query, s.args)
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rows, clock, done, err := s.db.stream(within, mysql, s.query, s.args)
 	if err != nil {
 		return err
 	}
 	defer done()
-	defer func() { _ = rows.Close() }()
+	defer func() {
+		if mysql {
+			cancel() // before Close, for which MySQL's driver would read all remaining rows
+		}
+		_ = rows.Close()
+	}()
 	var record T
 	dest, made, err := s.targets(rows, &record, mysql, clock)
 	if err != nil {

@@ -214,3 +214,20 @@ func TestSelect_Timeouts(t *testing.T) {
 	require.ErrorContains(t, lost, "net_write_timeout")
 	require.Equal(t, was, timeout())
 }
+
+// A read that ends early leaves the rest of its rows to the server.
+func TestSelect_EndsEarly(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	type row struct{ Seq int64 }
+	began := time.Now()
+	for it, err := range sqltable.Select[row](db, "select seq from seq_1_to_1000000000").Read(t.Context(), dataflow.Request[dataflow.NoCursor]{}) {
+		require.NoError(t, err)
+		if it.Value.Seq == 3 {
+			break
+		}
+	}
+	require.Less(t, time.Since(began), time.Minute, "all rows take minutes")
+	rows, _ := outcomes(t, sqltable.Select[row](db, "select seq from seq_1_to_3"))
+	require.Len(t, rows, 3, "the pool goes on")
+}
