@@ -211,6 +211,13 @@ const (
 	unlimitSilence = `set session wait_timeout = @dataflow_wait_timeout`
 )
 
+// keepZero makes the server store a key of 0 in a column with auto_increment. Without it, each upsert of that
+// record would add a row with the next number.
+const (
+	keepZero   = `, @dataflow_sql_mode = @@session.sql_mode, session sql_mode = concat(@@session.sql_mode, ',NO_AUTO_VALUE_ON_ZERO')`
+	unkeepZero = `, session sql_mode = @dataflow_sql_mode`
+)
+
 // inTx runs f in a transaction. An error that should go away by itself is
 // transient.
 func (s *mysqlSink[T]) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
@@ -223,11 +230,15 @@ func (s *mysqlSink[T]) tryTx(ctx context.Context, f func(tx *sql.Tx) error) erro
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	defer conn.Close() //nolint:errcheck // this returns it to the pool
-	if _, err := conn.ExecContext(ctx, limitSilence); err != nil {
-		return fmt.Errorf("set wait_timeout for the transaction: %w", err)
+	begin, end := limitSilence, unlimitSilence
+	if s.sink.upsert {
+		begin, end = begin+keepZero, end+unkeepZero
+	}
+	if _, err := conn.ExecContext(ctx, begin); err != nil {
+		return fmt.Errorf("set the session's variables for the transaction: %w", err)
 	}
 	defer func() {
-		if _, err := conn.ExecContext(context.WithoutCancel(ctx), unlimitSilence); err != nil {
+		if _, err := conn.ExecContext(context.WithoutCancel(ctx), end); err != nil {
 			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // the pool discards the connection
 		}
 	}()

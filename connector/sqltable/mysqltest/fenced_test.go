@@ -497,3 +497,18 @@ func TestTo_Passes(t *testing.T) {
 		require.True(t, marked(err), err)
 	})
 }
+
+// A key of 0 is a value like others, also where the column has auto_increment. The session is as it was afterwards.
+func TestUpsertTo_KeyZero(t *testing.T) {
+	t.Parallel()
+	type row struct{ ID, N int }
+	db := setup(t, "create table zero (id int primary key auto_increment, n int)")
+	db.SetMaxOpenConns(1)
+	mode := texts(t, db, "select @@session.sql_mode")
+	s := claimed(t, sqltable.UpsertTo[row](db, "zero", "id"))
+	for n := range 2 {
+		require.NoError(t, s.WriteFenced(t.Context(), batch(1, row{0, n}, row{1, 7})))
+	}
+	require.Equal(t, []string{"0 1", "1 7"}, texts(t, db, "select concat(id, ' ', n) from zero order by id"))
+	require.Equal(t, mode, texts(t, db, "select @@session.sql_mode"))
+}
