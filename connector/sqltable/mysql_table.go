@@ -20,6 +20,7 @@ type mysqlTable struct {
 	engine       string   // "" for a view
 	transactions bool
 	unique       []uniqueIndex
+	rowEnd       string // the column in which a table with history keeps the end of a row, "" for none
 }
 
 // uniqueIndex is a unique index, or the primary key.
@@ -35,6 +36,10 @@ const (
 	mysqlEngine = `select coalesce(t.engine, ''), coalesce(e.transactions, 'YES') from information_schema.tables t
 		left join information_schema.engines e on e.engine = t.engine
 		where t.table_schema = coalesce(?, database()) and t.table_name = ?`
+
+	// mysqlRowEnd is for MariaDB and MySQL. Only MariaDB keeps the history of rows.
+	mysqlRowEnd = `select column_name, '' from information_schema.columns
+		where table_schema = coalesce(?, database()) and table_name = ? and generation_expression = 'ROW END'`
 
 	mysqlUnique = `select index_name, case when sub_part is null then coalesce(column_name, '') else '' end
 		from information_schema.statistics
@@ -59,11 +64,19 @@ func tableOf(ctx context.Context, q queryer, schema any, name string) (*mysqlTab
 	if err != nil {
 		return nil, err
 	}
+	if err := eachPair(ctx, q, mysqlRowEnd, schema, name, func(column, _ string) { t.rowEnd = column }); err != nil {
+		return nil, err
+	}
 	return t, t.lookUpUnique(ctx, q, schema, name)
 }
 
+// lookUpUnique looks up the unique indexes. MariaDB adds the end of a row to each of them, which is the same for all
+// rows but those of the history.
 func (t *mysqlTable) lookUpUnique(ctx context.Context, q queryer, schema any, name string) error {
 	return eachPair(ctx, q, mysqlUnique, schema, name, func(index, column string) {
+		if column != "" && strings.EqualFold(column, t.rowEnd) {
+			return
+		}
 		if n := len(t.unique); n == 0 || t.unique[n-1].name != index {
 			t.unique = append(t.unique, uniqueIndex{name: index})
 		}
@@ -119,6 +132,7 @@ func (s *mysqlSink[T]) check(ctx context.Context) error {
 	if err := s.checkNewer(ctx, t); err != nil {
 		return err
 	}
+	s.rowEnd.Store(&t.rowEnd)
 	s.checked.Store(true)
 	return nil
 }
@@ -176,6 +190,9 @@ func (s *mysqlSink[T]) checkStillUnique(ctx context.Context, tx *sql.Tx) error {
 		return nil
 	}
 	t := &mysqlTable{}
+	if end := s.rowEnd.Load(); end != nil {
+		t.rowEnd = *end
+	}
 	err := t.lookUpUnique(ctx, tx, s.schema(), s.sink.name[len(s.sink.name)-1])
 	if err == nil {
 		err = s.checkUnique(t)

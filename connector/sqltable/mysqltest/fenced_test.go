@@ -512,3 +512,28 @@ func TestUpsertTo_KeyZero(t *testing.T) {
 	require.Equal(t, []string{"0 1", "1 7"}, texts(t, db, "select concat(id, ' ', n) from zero order by id"))
 	require.Equal(t, mode, texts(t, db, "select @@session.sql_mode"))
 }
+
+// MariaDB adds a column to the unique indexes of a table that keeps the history of its rows.
+func TestUpsertTo_Versioned(t *testing.T) {
+	t.Parallel()
+	type row struct{ ID, N int }
+	db := setup(t)
+	var version string
+	require.NoError(t, db.QueryRowContext(t.Context(), "select version()").Scan(&version))
+	if !strings.Contains(version, "MariaDB") {
+		t.Skip("only MariaDB keeps the history of rows")
+	}
+	execAll(t, db, "create table `implicit` (id int primary key, n int) with system versioning",
+		"create table `explicit` (id int primary key, n int, s timestamp(6) generated always as row start, e timestamp(6) generated always as row end invisible, period for system_time (s, e)) with system versioning")
+	for _, table := range []string{"implicit", "explicit"} {
+		s := claimed(t, sqltable.UpsertTo[row](db, table, "id"))
+		for n := range 3 {
+			require.NoError(t, s.WriteFenced(t.Context(), batch(1, row{1, n}, row{2, 7})), table)
+		}
+		require.Equal(t, []string{"1 2", "2 7"}, texts(t, db, "select concat(id, ' ', n) from `"+table+"` order by id"))
+		require.NotEqual(t, []string{"2"}, texts(t, db, "select count(*) from `"+table+"` for system_time all"))
+	}
+	execAll(t, db, "create table `second` (id int primary key, n int unique, s timestamp(6) generated always as row start, e timestamp(6) generated always as row end, period for system_time (s, e)) with system versioning")
+	s := claimed(t, sqltable.UpsertTo[row](db, "second", "id"))
+	require.ErrorContains(t, s.WriteFenced(t.Context(), batch(1, row{1, 1})), "the table has another unique index, `n`")
+}
