@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -171,6 +172,29 @@ func checkKeyCharset(ctx context.Context, q queryer, column string) error {
 		return dataflow.Permanent(fmt.Errorf("key column %q is a text, and the session's character set is %s: it changes other characters: add charset=utf8mb4 to the DSN", column, client))
 	}
 	return nil
+}
+
+// checkTextCharset checks that the session returns each character of a text as it is. In another character set, the
+// server puts a question mark for a character that the set does not have.
+func checkTextCharset(ctx context.Context, q queryer) error {
+	var results string
+	if err := q.QueryRowContext(ctx, `select coalesce(@@character_set_results, 'binary')`).Scan(&results); err != nil {
+		return err
+	}
+	if results != "utf8mb4" {
+		return dataflow.Permanent(fmt.Errorf("the session returns texts in the character set %s, in which other characters become question marks: add charset=utf8mb4 to the DSN", results))
+	}
+	return nil
+}
+
+// textColumn returns the name of a column that holds a text, among those with these names, or "".
+func textColumn(columns []*sql.ColumnType, names []string) string {
+	for _, c := range columns {
+		if slices.Contains(names, c.Name()) && slices.Contains([]string{"CHAR", "VARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT", "ENUM", "SET", "JSON"}, c.DatabaseTypeName()) {
+			return c.Name()
+		}
+	}
+	return ""
 }
 
 // queryer is a *sql.DB or a *sql.Tx.

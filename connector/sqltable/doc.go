@@ -89,6 +89,9 @@
 // arrives as text, the read fails. A time is cut to MySQL's microseconds; a column of
 // type datetime(6) keeps them.
 //
+// The session's character set must be utf8mb4, which is the driver's default. In others, such as
+// charset=utf8, the server sends question marks for some characters, so a read of texts fails.
+//
 // A key column of [Keyset] may be a number, text, bytes, date, datetime or timestamp.
 // Text has the order of its collation. Keys that are equal by the collation, such as 'a'
 // and 'A', end the read with an error, like two equal keys. Other writers may commit rows

@@ -35,6 +35,11 @@ func (s *keyset[T]) adapted(ctx context.Context) (*keyset[T], error) {
 				return nil, err
 			}
 		}
+		if key.text {
+			if err := checkKeyCharset(ctx, a.db, name); err != nil {
+				return nil, err
+			}
+		}
 		a.mysql = append(a.mysql, key)
 		a.query.MySQL.Casts = append(a.query.MySQL.Casts, key.cast)
 	}

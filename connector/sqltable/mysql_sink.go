@@ -167,14 +167,17 @@ func (s *mysqlSink[T]) writeIn(ctx context.Context, b dataflow.FencedBatch[T], w
 // exist. It runs outside of transactions, because creating a table commits them. It
 // looks first, because a user who may write need not be allowed to create.
 func (s *mysqlSink[T]) prepare(ctx context.Context) error {
-	var mode string
+	var mode, client, connection string
 	var packet int64
-	if err := s.db.QueryRowContext(ctx, "select @@sql_mode, @@max_allowed_packet").Scan(&mode, &packet); err != nil {
+	if err := s.db.QueryRowContext(ctx, "select @@sql_mode, @@max_allowed_packet, @@character_set_client, @@character_set_connection").Scan(&mode, &packet, &client, &connection); err != nil {
 		return fmt.Errorf("read the session's settings: %w", err)
 	}
 	s.packet.Store(packet)
 	if !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
 		return dataflow.Permanent(fmt.Errorf("the session's sql_mode is %q, in which MySQL silently cuts values that do not fit: add sql_mode=%%27STRICT_TRANS_TABLES%%27 to the DSN, or set it on the server", mode))
+	}
+	if !strings.HasPrefix(client, "utf8") || !strings.HasPrefix(connection, "utf8") {
+		return dataflow.Permanent(fmt.Errorf("the session's character set is %s, in which MySQL would store other characters than the records have: add charset=utf8mb4 to the DSN", client))
 	}
 	if s.ready.Load() {
 		return nil

@@ -116,6 +116,11 @@ func (r *reader[T]) open(ctx context.Context) error {
 			return fmt.Errorf("column %q is a timestamp: %w", column, err)
 		}
 	}
+	if column := textColumn(columns, r.fields.Names()); column != "" && r.mysql != nil {
+		if err := checkTextCharset(ctx, r.db); err != nil {
+			return fmt.Errorf("column %q is a text: %w", column, err)
+		}
+	}
 	if r.query.Nulls != rowmap.NullsRefuse {
 		return nil
 	}

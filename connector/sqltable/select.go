@@ -104,7 +104,7 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 	}
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
-	rows, clock, done, err := s.db.stream(within, mysql, s.query, s.args)
+	rows, session, done, err := s.db.stream(within, mysql, s.query, s.args)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 		_ = rows.Close()
 	}()
 	var record T
-	dest, made, err := s.targets(rows, &record, mysql, clock)
+	dest, made, err := s.targets(rows, &record, mysql, session)
 	if err != nil {
 		return err
 	}
@@ -148,9 +148,9 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 }
 
 // targets returns the scan targets for a result. It returns an error if the
-// result's columns are not T's, or clock if T has a MySQL timestamp and clock is
-// not nil. For SQLite, it also returns what finds values that the driver has made.
-func (s *selectSource[T]) targets(rows *sql.Rows, record *T, mysql bool, clock error) ([]any, *madeValues, error) {
+// result's columns are not T's, or one of the session if T has a column that it concerns. For SQLite,
+// it also returns what finds values that the driver has made.
+func (s *selectSource[T]) targets(rows *sql.Rows, record *T, mysql bool, session sessionErrors) ([]any, *madeValues, error) {
 	columns, err := rows.ColumnTypes()
 	if err != nil {
 		return nil, nil, err
@@ -160,8 +160,11 @@ func (s *selectSource[T]) targets(rows *sql.Rows, record *T, mysql bool, clock e
 		return nil, nil, err
 	}
 	fields := scanTargets(s.fields.Pointers(record), mysql)
-	if column := timestamp(columns, s.fields.Names(), fields); column != "" && clock != nil {
-		return nil, nil, fmt.Errorf("column %q is a timestamp: %w", column, clock)
+	if column := timestamp(columns, s.fields.Names(), fields); column != "" && session.clock != nil {
+		return nil, nil, fmt.Errorf("column %q is a timestamp: %w", column, session.clock)
+	}
+	if column := textColumn(columns, s.fields.Names()); column != "" && session.charset != nil {
+		return nil, nil, fmt.Errorf("column %q is a text: %w", column, session.charset)
 	}
 	if mysql {
 		bitTargets(columns, s.fields.Names(), fields)

@@ -12,29 +12,32 @@ import (
 // seconds. Its default, a minute, is less than a slow batch may take.
 const streamTimeout = 3600
 
+// sessionErrors are what is wrong with a session of MySQL for some types of columns.
+type sessionErrors struct{ clock, charset error }
+
 // stream executes a statement whose rows are read while they arrive. For MySQL it uses a connection of
 // its own, and lets the server wait for the reader. The caller calls done after it has closed the
 // rows.
-func (d *database) stream(ctx context.Context, mysql bool, query string, args []any) (rows *sql.Rows, clock error, done func(), err error) {
+func (d *database) stream(ctx context.Context, mysql bool, query string, args []any) (rows *sql.Rows, session sessionErrors, done func(), err error) {
 	if !mysql {
 		rows, err = d.QueryContext(ctx, query, args...)
-		return rows, nil, func() {}, err
+		return rows, session, func() {}, err
 	}
 	conn, err := d.Conn(ctx)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, session, nil, err
 	}
 	done = func() { _ = conn.Close() }
-	clock = checkClock(ctx, conn) // before the query, while the connection is free
+	session = sessionErrors{checkClock(ctx, conn), checkTextCharset(ctx, conn)} // before the query, while the connection is free
 	var was int64
 	if err := conn.QueryRowContext(ctx, "select @@session.net_write_timeout").Scan(&was); err != nil {
 		done()
-		return nil, nil, nil, err
+		return nil, session, nil, err
 	}
 	if was < streamTimeout {
 		if err := setWriteTimeout(ctx, conn, streamTimeout); err != nil {
 			done()
-			return nil, nil, nil, err
+			return nil, session, nil, err
 		}
 		done = func() { giveBack(ctx, conn, was) }
 	}
@@ -42,10 +45,10 @@ func (d *database) stream(ctx context.Context, mysql bool, query string, args []
 	if err != nil {
 		end()
 		done()
-		return nil, nil, nil, err
+		return nil, session, nil, err
 	}
 	release := done
-	return rows, clock, func() { end(); release() }, nil
+	return rows, session, func() { end(); release() }, nil
 }
 
 func setWriteTimeout(ctx context.Context, conn *sql.Conn, seconds int64) error {

@@ -322,3 +322,43 @@ func TestKeyset_SeekTime(t *testing.T) {
 		}
 	}
 }
+
+// In another character set than utf8mb4, the server would send question marks for other characters, and store others
+// than the records have.
+func TestCharset(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		N int
+		S string
+	}
+	type number struct{ N int }
+	c := config(t)
+	good := opened(t, c)
+	execAll(t, good, "create table words (n int primary key, s varchar(20) collate utf8mb4_bin)", "insert into words values (1, 'é'), (2, '日'), (3, '😀')", "create table copies like words")
+	for _, charset := range []string{"utf8", "latin1"} {
+		other := c.Clone()
+		require.NoError(t, other.Apply(mysql.Charset(charset, "")))
+		db := opened(t, other)
+		for _, key := range []string{"n", "s"} {
+			_, err := read(t, sqltable.Keyset[row](db, sqltable.Query{SQL: "select n, s from words", Key: []string{key}}), nil)
+			require.ErrorContains(t, err, `column "s" is a text`)
+			require.ErrorContains(t, err, "add charset=utf8mb4 to the DSN")
+			require.True(t, dataflow.IsPermanent(err))
+		}
+		var end error
+		for it, err := range sqltable.Select[row](db, "select n, s from words").Read(t.Context(), dataflow.Request[dataflow.NoCursor]{}) {
+			require.Zero(t, it.Value.N)
+			end = err
+		}
+		require.ErrorContains(t, end, `column "s" is a text`)
+		require.Len(t, readAll(t, sqltable.Keyset[number](db, sqltable.Query{SQL: "select n from words", Key: []string{"n"}})), 3, "numbers are the same in each")
+		_, err := fencedOf(sqltable.UpsertTo[row](db, "copies", "n")).Claim(t.Context(), "far", 1)
+		if charset == "utf8" {
+			require.NoError(t, err, "the server refuses characters that it does not have there")
+			continue
+		}
+		require.ErrorContains(t, err, "the session's character set is latin1")
+		require.True(t, dataflow.IsPermanent(err))
+	}
+	require.Len(t, readAll(t, sqltable.Keyset[row](good, sqltable.Query{SQL: "select n, s from words", Key: []string{"s"}, PageSize: 1})), 3)
+}
