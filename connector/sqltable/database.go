@@ -197,6 +197,13 @@ func textColumn(columns []*sql.ColumnType, names []string) string {
 	return ""
 }
 
+// sqlTx is a *sql.Tx, or the *sql.Conn of a transaction.
+type sqlTx interface {
+	queryer
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
 // queryer is a *sql.DB or a *sql.Tx.
 type queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)

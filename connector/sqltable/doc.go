@@ -104,5 +104,6 @@
 // UpsertTo must have no second unique index on written columns, because MySQL would
 // replace a row with equal values there. See [CheckpointTableMySQL]. If a process is
 // stopped, not killed, while it writes, the worker that takes over waits until the server
-// notices. That takes 10 s, the wait_timeout that a write sets.
+// notices. That takes 10 s, the wait_timeout that a write sets. A commit and a rollback end
+// at the latest 5 s after the run was stopped, also if the server is silent.
 package sqltable

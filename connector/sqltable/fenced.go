@@ -89,7 +89,7 @@ func (s *fencedSink[T]) Claim(ctx context.Context, flow string, fence int64) (js
 	var state *string
 	err := s.ensureTable(ctx)
 	if err == nil {
-		err = s.inTx(ctx, func(tx *sql.Tx) error {
+		err = s.inTx(ctx, func(tx sqlTx) error {
 			err := tx.QueryRowContext(ctx, "insert into "+s.checkpoint()+" as c (flow, fence) values (?, ?)"+`
 				on conflict (flow) do update set fence = excluded.fence, updated_at = strftime('%Y-%m-%d %H:%M:%fZ', 'now')
 				where c.fence <= excluded.fence returning state`, flow, fence).Scan(&state)
@@ -121,7 +121,7 @@ func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 	name := slices.Clone(s.sink.name)
 	name[len(name)-1] = checkpointName
 	var columns []string
-	err := s.inTx(ctx, func(tx *sql.Tx) (err error) {
+	err := s.inTx(ctx, func(tx sqlTx) (err error) {
 		columns, err = tableColumns(ctx, tx, name)
 		return err
 	})
@@ -131,7 +131,7 @@ func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 	if len(columns) == 0 {
 		const start = "create table if not exists "
 		// Use a new transaction: one that has read cannot wait for a writer.
-		err := s.inTx(ctx, func(tx *sql.Tx) error {
+		err := s.inTx(ctx, func(tx sqlTx) error {
 			_, err := tx.ExecContext(ctx, start+s.checkpoint()+CheckpointTable[len(start+checkpointName):])
 			return err
 		})
@@ -151,7 +151,7 @@ func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[
 }
 
 // writeRows writes rows in a transaction.
-type writeRows[T any] func(ctx context.Context, tx *sql.Tx, rows []T) error
+type writeRows[T any] func(ctx context.Context, tx sqlTx, rows []T) error
 
 // writeFenced writes rows in the transaction of inTx. If some are refused, it writes them once more, in parts.
 // One that removes rows has named them itself.
@@ -162,7 +162,7 @@ func writeFenced[T any](ctx context.Context, s *sink[T], rows []T, ofRows func(e
 	}
 	apart := rowparts.Config[T]{OfRows: ofRows}
 	return rowparts.Again(ctx, &apart, rows, err, func(divide func() error) error {
-		return inTx(func(ctx context.Context, tx *sql.Tx, _ []T) error {
+		return inTx(func(ctx context.Context, tx sqlTx, _ []T) error {
 			apart.Write = func(ctx context.Context, rows []T) error {
 				return withSavepoint(ctx, tx, func() error { return write(ctx, tx, rows) })
 			}
@@ -173,7 +173,7 @@ func writeFenced[T any](ctx context.Context, s *sink[T], rows []T, ofRows func(e
 
 // withSavepoint calls f. If f fails, the transaction is as it was, or the error is a [rowparts.EndedError]: SQLite
 // ends it for "on conflict rollback", and if a trigger raises a rollback.
-func withSavepoint(ctx context.Context, tx *sql.Tx, f func() error) error {
+func withSavepoint(ctx context.Context, tx sqlTx, f func() error) error {
 	if _, err := tx.ExecContext(ctx, "savepoint dataflow_part"); err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func (s *fencedSink[T]) ofRows(err error) bool {
 
 // writeIn writes a batch in the transaction that moves the checkpoint.
 func (s *fencedSink[T]) writeIn(ctx context.Context, b dataflow.FencedBatch[T], write writeRows[T]) error {
-	return s.inTx(ctx, func(tx *sql.Tx) error {
+	return s.inTx(ctx, func(tx sqlTx) error {
 		// Update the checkpoint first: this takes the writer's lock and blocks later claims.
 		result, err := tx.ExecContext(ctx, "update "+s.checkpoint()+" set state = ?, updated_at = strftime('%Y-%m-%d %H:%M:%fZ', 'now') where flow = ? and fence = ?",
 			string(b.State), b.Flow, b.Fence)
@@ -220,7 +220,7 @@ func (s *fencedSink[T]) writeIn(ctx context.Context, b dataflow.FencedBatch[T], 
 }
 
 // inTx runs f in a transaction. An error caused by another writer is transient.
-func (s *fencedSink[T]) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+func (s *fencedSink[T]) inTx(ctx context.Context, f func(tx sqlTx) error) error {
 	err := s.tryTx(ctx, f)
 	if err == nil || ctx.Err() != nil {
 		return driverkit.Ended(ctx, err)
@@ -232,7 +232,7 @@ func (s *fencedSink[T]) inTx(ctx context.Context, f func(tx *sql.Tx) error) erro
 	return err
 }
 
-func (s *fencedSink[T]) tryTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+func (s *fencedSink[T]) tryTx(ctx context.Context, f func(tx sqlTx) error) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)

@@ -21,7 +21,7 @@ const columnsInQuery = `select name from pragma_table_xinfo(?, ?)`
 
 // tableColumns looks up a table's columns. It returns none if the table does not
 // exist.
-func tableColumns(ctx context.Context, tx *sql.Tx, name []string) ([]string, error) {
+func tableColumns(ctx context.Context, tx sqlTx, name []string) ([]string, error) {
 	query, args := columnsQuery, []any{name[len(name)-1]}
 	if len(name) == 2 {
 		query, args = columnsInQuery, append(args, name[0])
@@ -72,12 +72,12 @@ func (in *inserter) statement(rows int) string {
 }
 
 // begin starts the writing of a batch.
-func (in *inserter) begin(tx *sql.Tx) *batchInsert { return &batchInsert{inserter: in, tx: tx} }
+func (in *inserter) begin(tx sqlTx) *batchInsert { return &batchInsert{inserter: in, tx: tx} }
 
 // batchInsert writes a batch. It prepares the full statement once.
 type batchInsert struct {
 	*inserter
-	tx       *sql.Tx
+	tx       sqlTx
 	prepared *sql.Stmt
 }
 

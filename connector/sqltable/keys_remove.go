@@ -36,7 +36,7 @@ type remover struct {
 // has no other.
 type ownTx struct {
 	db *sql.DB
-	tx *sql.Tx
+	tx sqlTx
 }
 
 type ownTxKey struct{}
@@ -52,7 +52,7 @@ func (k *keys) queryer(ctx context.Context) queryer {
 // remove removes the rows that the source does not have. It locks them before it asks the source. So
 // a flow that copies a row that has come back writes it before the lock, and then the source has
 // it, or waits for the lock, and then inserts it. In SQLite, the checkpoint's update is the lock.
-func (r *remover) remove(ctx context.Context, tx *sql.Tx, rows []reconcile.Difference) error {
+func (r *remover) remove(ctx context.Context, tx sqlTx, rows []reconcile.Difference) error {
 	var gone []keyrange.Key
 	for i := range rows {
 		if rows[i].Kind == reconcile.Gone {
@@ -98,7 +98,7 @@ func (r *remover) remove(ctx context.Context, tx *sql.Tx, rows []reconcile.Diffe
 }
 
 // lock locks the rows of the keys, and returns the keys that have one, as the target spells them.
-func (r *remover) lock(ctx context.Context, tx *sql.Tx, s *sqlKeys, gone []keyrange.Key) ([]keyrange.Key, error) {
+func (r *remover) lock(ctx context.Context, tx sqlTx, s *sqlKeys, gone []keyrange.Key) ([]keyrange.Key, error) {
 	var there []keyrange.Key
 	for part := range slices.Chunk(gone, mostAsked) {
 		where, args, err := s.anyOf(part)
@@ -117,7 +117,7 @@ func (r *remover) lock(ctx context.Context, tx *sql.Tx, s *sqlKeys, gone []keyra
 }
 
 // removeKeys removes rows.
-func (r *remover) removeKeys(ctx context.Context, tx *sql.Tx, s *sqlKeys, part []keyrange.Key) error {
+func (r *remover) removeKeys(ctx context.Context, tx sqlTx, s *sqlKeys, part []keyrange.Key) error {
 	where, args, err := s.anyOf(part)
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func (r *remover) removeKeys(ctx context.Context, tx *sql.Tx, s *sqlKeys, part [
 
 // nameRows names the rows that the database refuses to remove, for the flow's policy. The transaction
 // is rolled back afterwards.
-func (r *remover) nameRows(ctx context.Context, tx *sql.Tx, s *sqlKeys, rows []reconcile.Difference, gone []keyrange.Key, cause error) error {
+func (r *remover) nameRows(ctx context.Context, tx sqlTx, s *sqlKeys, rows []reconcile.Difference, gone []keyrange.Key, cause error) error {
 	if !s.refused(cause) {
 		return cause
 	}

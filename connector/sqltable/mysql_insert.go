@@ -2,7 +2,6 @@ package sqltable
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
@@ -26,7 +25,7 @@ const (
 )
 
 // writeRows writes rows, as many in each statement as fit.
-func (s *mysqlSink[T]) writeRows(ctx context.Context, tx *sql.Tx, rows []T) error {
+func (s *mysqlSink[T]) writeRows(ctx context.Context, tx sqlTx, rows []T) error {
 	if s.sink.remove != nil {
 		return s.sink.remove(ctx, tx, rows)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/pools"
@@ -93,7 +94,7 @@ func (s *mysqlSink[T]) Claim(ctx context.Context, flow string, fence int64) (jso
 		return nil, passing(ctx, err)
 	}
 	var state *string
-	err := s.inTx(ctx, func(tx *sql.Tx) error {
+	err := s.inTx(ctx, func(tx sqlTx) error {
 		_, err := tx.ExecContext(ctx, "insert into "+s.checkpoint()+" (flow, fence) values (?, ?) on duplicate key update fence = greatest(fence, values(fence))", flow, fence)
 		if err != nil {
 			return s.wrap(flow, err)
@@ -110,7 +111,7 @@ func (s *mysqlSink[T]) Claim(ctx context.Context, flow string, fence int64) (jso
 // held locks a flow's checkpoint and returns its state, or ErrFenced if it has
 // another fence. Unlike a plain select, it reads the last committed row, and so
 // sees an earlier claim.
-func (s *mysqlSink[T]) held(ctx context.Context, tx *sql.Tx, flow string, fence int64) (state *string, err error) {
+func (s *mysqlSink[T]) held(ctx context.Context, tx sqlTx, flow string, fence int64) (state *string, err error) {
 	var stored int64
 	err = tx.QueryRowContext(ctx, "select fence, state from "+s.checkpoint()+" where flow = ? for update", flow).Scan(&stored, &state)
 	if errors.Is(err, sql.ErrNoRows) || (err == nil && stored != fence) {
@@ -143,7 +144,7 @@ func (s *mysqlSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T
 
 // writeIn writes a batch in the transaction that moves the checkpoint.
 func (s *mysqlSink[T]) writeIn(ctx context.Context, b dataflow.FencedBatch[T], write writeRows[T]) error {
-	return s.inTx(ctx, func(tx *sql.Tx) error {
+	return s.inTx(ctx, func(tx sqlTx) error {
 		// Lock the checkpoint first: this waits only for another claim, and blocks later
 		// ones.
 		if _, err := s.held(ctx, tx, b.Flow, b.Fence); err != nil {
@@ -224,11 +225,11 @@ const (
 
 // inTx runs f in a transaction. An error that should go away by itself is
 // transient.
-func (s *mysqlSink[T]) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+func (s *mysqlSink[T]) inTx(ctx context.Context, f func(tx sqlTx) error) error {
 	return passing(ctx, s.tryTx(ctx, f))
 }
 
-func (s *mysqlSink[T]) tryTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+func (s *mysqlSink[T]) tryTx(ctx context.Context, f func(tx sqlTx) error) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
@@ -241,23 +242,46 @@ func (s *mysqlSink[T]) tryTx(ctx context.Context, f func(tx *sql.Tx) error) erro
 	if _, err := conn.ExecContext(ctx, begin); err != nil {
 		return fmt.Errorf("set the session's variables for the transaction: %w", err)
 	}
+	// A commit is not broken off when the context ends, but it does not wait for a silent network either. A
+	// *sql.Tx would: it commits and rolls back without a context.
+	ending, cancel := outlast(ctx, endTimeout)
+	defer cancel()
+	open := false
 	defer func() {
-		if _, err := conn.ExecContext(context.WithoutCancel(ctx), end); err != nil {
+		var err error
+		if open {
+			_, err = conn.ExecContext(ending, "rollback")
+		}
+		if err == nil {
+			_, err = conn.ExecContext(ending, end)
+		}
+		if err != nil {
 			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // the pool discards the connection
 		}
 	}()
-	// The statements use ctx, but the transaction must not: database/sql would roll it back
-	// in the background, possibly after this function has returned.
-	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
-	if err != nil {
+	open = true
+	if _, err := conn.ExecContext(ctx, "start transaction"); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // an earlier error says more; after a commit this does nothing
-	if err := f(tx); err != nil {
+	if err := f(conn); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	if _, err := conn.ExecContext(ending, "commit"); err != nil {
 		return fmt.Errorf("commit transaction: %w", err)
 	}
+	open = false
 	return nil
+}
+
+// endTimeout is how long a transaction may take to end after its context has ended.
+const endTimeout = 5 * time.Second
+
+// outlast returns a context that ends some time after another.
+func outlast(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(by, cancel)
+		context.AfterFunc(longer, func() { timer.Stop() })
+	})
+	return longer, func() { stop(); cancel() }
 }

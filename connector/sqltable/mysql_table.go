@@ -2,7 +2,6 @@ package sqltable
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -185,7 +184,7 @@ func (s *mysqlSink[T]) checkUnique(t *mysqlTable) error {
 
 // checkStillUnique is checkUnique after a transaction has written rows, so that no index can
 // change before its commit. Without the key's index, MySQL's upsert adds rows that exist.
-func (s *mysqlSink[T]) checkStillUnique(ctx context.Context, tx *sql.Tx) error {
+func (s *mysqlSink[T]) checkStillUnique(ctx context.Context, tx sqlTx) error {
 	if !s.sink.upsert {
 		return nil
 	}

@@ -2,7 +2,6 @@ package sqltable
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strconv"
@@ -66,7 +65,7 @@ func (l *lookup) statement(rows int) string {
 }
 
 // results looks up one row for each result.
-func (l *lookup) results(ctx context.Context, tx *sql.Tx, args []any, results []dataflow.RowResult) error {
+func (l *lookup) results(ctx context.Context, tx sqlTx, args []any, results []dataflow.RowResult) error {
 	rows, err := tx.QueryContext(ctx, l.statement(len(results)), args...)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package sqltable
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"reflect"
@@ -48,12 +47,12 @@ type sink[T any] struct {
 
 	insert inserter
 
-	remove  func(ctx context.Context, tx *sql.Tx, rows []T) error // removes rows instead; nil if it writes them
-	removes string                                                // the type of such a sink
+	remove  func(ctx context.Context, tx sqlTx, rows []T) error // removes rows instead; nil if it writes them
+	removes string                                              // the type of such a sink
 }
 
 // writeBatch writes or removes the rows of a batch.
-func (s *sink[T]) writeBatch(ctx context.Context, tx *sql.Tx, rows []T) error {
+func (s *sink[T]) writeBatch(ctx context.Context, tx sqlTx, rows []T) error {
 	if s.remove != nil {
 		return s.remove(ctx, tx, rows)
 	}
@@ -119,7 +118,7 @@ func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowR
 	return nil
 }
 
-func (s *sink[T]) write(ctx context.Context, tx *sql.Tx, rows reflect.Value, results []dataflow.RowResult) error {
+func (s *sink[T]) write(ctx context.Context, tx sqlTx, rows reflect.Value, results []dataflow.RowResult) error {
 	w := s.insert.begin(tx)
 	defer w.close()
 	args := make([]any, 0, min(rows.Len(), s.insert.chunk)*len(s.fields.Columns))
@@ -163,7 +162,7 @@ func (s *sink[T]) appendRow(args []any, row reflect.Value, i int) ([]any, error)
 }
 
 // explain adds to an error what is wrong with the table, if anything is.
-func (s *sink[T]) explain(ctx context.Context, tx *sql.Tx, err error) error {
+func (s *sink[T]) explain(ctx context.Context, tx sqlTx, err error) error {
 	if strings.Contains(err.Error(), "ON CONFLICT clause does not match") {
 		columns := rowmap.QuoteAll(s.key, ", ")
 		return fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on it (%s): %w", columns, columns, err)

@@ -22,7 +22,7 @@ type foreignKey struct {
 // checkDeferred returns an error that names a row, if one refers to a row that does not exist.
 // SQLite checks a foreign key that is deferred at the commit, which is too late to spare the other
 // rows. So the rows that it refers to must be there after each batch.
-func (s *sink[T]) checkDeferred(ctx context.Context, tx *sql.Tx, rows reflect.Value) error {
+func (s *sink[T]) checkDeferred(ctx context.Context, tx sqlTx, rows reflect.Value) error {
 	keys, err := s.deferredKeys(ctx, tx)
 	if err != nil || len(keys) == 0 {
 		return err
@@ -50,7 +50,7 @@ func (s *sink[T]) checkDeferred(ctx context.Context, tx *sql.Tx, rows reflect.Va
 }
 
 // orphan returns the first of the rows that refers to none, or -1.
-func (s *sink[T]) orphan(ctx context.Context, tx *sql.Tx, key foreignKey, rows int, args []any) (int, error) {
+func (s *sink[T]) orphan(ctx context.Context, tx sqlTx, key foreignKey, rows int, args []any) (int, error) {
 	conditions := make([]string, len(key.from))
 	given := make([]string, len(key.from))
 	for i, place := range key.from {
@@ -82,7 +82,7 @@ const foreignKeysQuery = `select k.id, k."table", k."from", coalesce(k."to", (se
 // deferredKeys returns the foreign keys of a table that has deferred ones, or all of them in a
 // transaction with "pragma defer_foreign_keys = on". SQLite does not tell which of
 // them are.
-func (s *sink[T]) deferredKeys(ctx context.Context, tx *sql.Tx) ([]foreignKey, error) {
+func (s *sink[T]) deferredKeys(ctx context.Context, tx sqlTx) ([]foreignKey, error) {
 	table := s.name[len(s.name)-1]
 	isDeferred, keys := deferredQuery, foreignKeysQuery
 	if len(s.name) == 2 {

@@ -3,6 +3,8 @@
 package mysqltest
 
 import (
+	"bytes"
+	"context"
 	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
@@ -10,11 +12,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -536,4 +541,85 @@ func TestUpsertTo_Versioned(t *testing.T) {
 	execAll(t, db, "create table `second` (id int primary key, n int unique, s timestamp(6) generated always as row start, e timestamp(6) generated always as row end, period for system_time (s, e)) with system versioning")
 	s := claimed(t, sqltable.UpsertTo[row](db, "second", "id"))
 	require.ErrorContains(t, s.WriteFenced(t.Context(), batch(1, row{1, 1})), "the table has another unique index, `n`")
+}
+
+// silent is a connection to a server that says nothing any more from a statement on.
+type silent struct {
+	net.Conn
+	from   string
+	since  chan struct{} // closed from then on
+	closed chan struct{}
+	begin  sync.Once
+	end    sync.Once
+}
+
+func (s *silent) Write(b []byte) (int, error) {
+	if bytes.Contains(bytes.ToLower(b), []byte(s.from)) {
+		s.begin.Do(func() { close(s.since) })
+	}
+	select {
+	case <-s.since:
+		return len(b), nil
+	default:
+		return s.Conn.Write(b)
+	}
+}
+
+func (s *silent) Read(b []byte) (int, error) {
+	select {
+	case <-s.since:
+		<-s.closed
+		return 0, net.ErrClosed
+	default:
+		return s.Conn.Read(b)
+	}
+}
+
+func (s *silent) Close() error {
+	s.end.Do(func() { close(s.closed) })
+	return s.Conn.Close()
+}
+
+// A run that is stopped does not wait for a server that went silent at its commit or its rollback.
+func TestInsertTo_SilentServer(t *testing.T) {
+	t.Parallel()
+	for name, from := range map[string]string{"commit": "commit", "rollback": "rollback", "after": "session wait_timeout = @"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := config(t)
+			db := opened(t, c)
+			execAll(t, db, "create table numbers (n bigint primary key)")
+			claimed(t, sqltable.InsertTo[number](db, "numbers"))
+			since, quiet := make(chan struct{}), c.Clone()
+			quiet.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+				return &silent{Conn: conn, from: from, since: since, closed: make(chan struct{})}, err
+			}
+			connector, err := mysql.NewConnector(quiet)
+			require.NoError(t, err)
+			far := sql.OpenDB(connector)
+			t.Cleanup(func() { _ = far.Close() })
+			far.SetMaxOpenConns(1)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			rows := []number{{1}}
+			if name == "rollback" {
+				rows = append(rows, number{1}) // which is refused
+			}
+			wrote := make(chan error, 1)
+			go func() {
+				wrote <- fencedOf(sqltable.InsertTo[number](far, "numbers")).WriteFenced(ctx, batch(1, rows...))
+			}()
+			<-since
+			cancel()
+			select {
+			case err := <-wrote:
+				if name != "after" {
+					require.Error(t, err)
+				}
+			case <-time.After(time.Minute):
+				require.Fail(t, "the write waits for the silent server")
+			}
+		})
+	}
 }
