@@ -32,6 +32,9 @@
 // numbers, string, bool, []byte, time.Time, pointers to these, sql.Null types, and types
 // with Scan and Value methods.
 //
+// A column of SQLite that is declared as decimal, numeric or integer makes a float of a number that
+// is written as a text. A number that would lose digits is a bad record: declare the column as text.
+//
 // # Times
 //
 // This section is about SQLite; for MySQL, see below. A time is written as text in UTC,

@@ -131,6 +131,9 @@ func (s *sink[T]) write(ctx context.Context, tx sqlTx, rows reflect.Value, resul
 				return err
 			}
 		}
+		if err := s.checkNumbers(ctx, tx, from, args); err != nil {
+			return err
+		}
 		var err error
 		if results != nil {
 			err = s.insert.lookup.results(ctx, tx, args, results[from:to])

@@ -344,3 +344,16 @@ func TestSink_Cancelled(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, []string{"0"}, query(t, db, `select count(*) from facts`))
 }
+
+func TestRounded(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"12345678901234567890": "1.2345678901234567e+19", "1234567890.12345678": "1.2345678901234567e+09", " 0.12345678901234567890 ": "0.12345678901234568"} {
+		float, loses := rounded(text)
+		require.True(t, loses, text)
+		require.Equal(t, want, float)
+	}
+	for _, text := range []string{"9223372036854775807", "0.30000000000000004", "1e300", "1e999999999999999999", "12345678901234567890x", "0000000000000000000000.10", "abcdefghijklmnopq"} {
+		_, loses := rounded(text)
+		require.False(t, loses, text)
+	}
+}

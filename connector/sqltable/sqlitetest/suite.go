@@ -40,7 +40,7 @@ func Forms() map[string]func(time.Time) string {
 func Run(t *testing.T, l Library) {
 	t.Helper()
 	for name, test := range map[string]func(t *testing.T, l Library){
-		"EachReadsEach": eachReadsEach, "AsStored": asStored, "UnreadableIsBad": unreadableIsBad, "TwoSpellings": twoSpellings, "Policies": policies, "Client": clientWorks,
+		"EachReadsEach": eachReadsEach, "AsStored": asStored, "LongNumbers": longNumbers, "UnreadableIsBad": unreadableIsBad, "TwoSpellings": twoSpellings, "Policies": policies, "Client": clientWorks,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, l) })
 	}
@@ -303,6 +303,34 @@ func execute(t *testing.T, client *dataflow.Client) *dataflow.Run {
 	run, err := flow.Runtime.Execute(t.Context(), flow)
 	require.NoError(t, err)
 	return run
+}
+
+// longNumbers: a number with more digits than a float has is a bad record where SQLite would make a float of it.
+func longNumbers(t *testing.T, l Library) {
+	t.Helper()
+	type amount struct {
+		ID int64
+		V  string
+	}
+	records := []amount{{1, "0.1"}, {2, "12345678901234567890"}, {3, "1234567890.12345678"}, {4, "9223372036854775807"}, {5, "0.30000000000000004"}, {6, "1234567890123456 7"}, {7, "-00000000000000000001.50"}}
+	for typ, dropped := range map[string]int64{"decimal(30, 10)": 2, "numeric": 2, "bigint": 2, "text": 0, "varchar(40)": 0, "": 0, "blob": 0, "double": 0} {
+		t.Run("as "+typ, func(t *testing.T) {
+			t.Parallel()
+			db := l.open(t, filepath.Join(t.TempDir(), "long.db"))
+			exec(t, db, "create table amounts (id integer primary key, v "+typ+")")
+			flow := dataflow.NewFlow("children", memory.Slice(records), dataflow.Identity[amount](), sqltable.Upsert[amount]("amounts", "id"), &dataflow.FlowOptions{
+				Runtime: dataflow.Heartbeat{}, OnBadRecord: dataflow.SkipUpTo(10),
+			})
+			client, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
+			require.NoError(t, err)
+			require.NoError(t, client.Migrate(t.Context()))
+			require.NoError(t, client.Register(t.Context()))
+			run := execute(t, client)
+			require.Equal(t, dataflow.RunSuccess, run.State, run.Error)
+			require.Equal(t, dropped, run.Counters.Dropped)
+			require.Equal(t, 7-dropped, run.Counters.Written)
+		})
+	}
 }
 
 // clientWorks: the client's own tables work with each library: ticks, runs, cursors and the ledger.

@@ -1,0 +1,99 @@
+package sqltable
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// checkNumbers returns an error that names a row, if SQLite would store a number that is written as a text with fewer
+// digits. It makes a float of it where the column is declared as decimal, numeric or the like, or as an integer. In a
+// column that is declared as a float, that is what it is for.
+func (s *sink[T]) checkNumbers(ctx context.Context, tx sqlTx, from int, args []any) error {
+	columns := s.fields.Columns
+	var types map[string]string
+	for i, arg := range args {
+		text, isText := arg.(string)
+		if !isText || len(text) <= exactDigits {
+			continue
+		}
+		rounded, loses := rounded(text)
+		if !loses {
+			continue
+		}
+		if types == nil {
+			var err error
+			if types, err = columnTypes(ctx, tx, s.name); err != nil {
+				return err
+			}
+		}
+		c := &columns[i%len(columns)]
+		declared := types[strings.ToLower(c.Name)]
+		if affinity := affinityOf(declared); affinity == "text" || affinity == "" || isFloatType(declared) || strings.EqualFold(declared, "any") {
+			continue
+		}
+		return &dataflow.RowError{Row: from + i/len(columns), Alone: true, Err: fmt.Errorf("column %q (field %s): SQLite would store %s as %s in a column of type %s: declare it as text",
+			c.Name, c.Field, rowmap.Clip(text), rounded, declared)}
+	}
+	return nil
+}
+
+// exactDigits is the number of decimal digits that each float keeps.
+const exactDigits = 15
+
+var numberText = regexp.MustCompile(`^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*$`)
+
+// rounded returns the float of a number that is written as a text, and whether it is another number.
+func rounded(text string) (float string, loses bool) {
+	if !numberText.MatchString(text) {
+		return "", false
+	}
+	text = strings.TrimSpace(text)
+	if _, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return "", false // it is stored as an integer
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return "", false // SQLite stores it as a text
+	}
+	float = strconv.FormatFloat(f, 'g', -1, 64)
+	exact, ok := new(big.Rat).SetString(text)
+	stored, isNumber := new(big.Rat).SetString(float)
+	return float, ok && isNumber && exact.Cmp(stored) != 0
+}
+
+// isFloatType reports whether SQLite makes a float of each number in a column.
+func isFloatType(declared string) bool {
+	d := strings.ToUpper(declared)
+	return strings.Contains(d, "REAL") || strings.Contains(d, "FLOA") || strings.Contains(d, "DOUBLE")
+}
+
+const typesQuery = `select name, type from pragma_table_xinfo(?)`
+
+// columnTypes looks up the declared types of a table's columns, by their names in lower case.
+func columnTypes(ctx context.Context, tx sqlTx, name []string) (map[string]string, error) {
+	query, args := typesQuery, []any{name[len(name)-1]}
+	if len(name) == 2 {
+		query, args = strings.Replace(query, "(?)", "(?, ?)", 1), append(args, name[0])
+	}
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	types := make(map[string]string)
+	for rows.Next() {
+		var column, declared string
+		if err := rows.Scan(&column, &declared); err != nil {
+			return nil, err
+		}
+		types[strings.ToLower(column)] = declared
+	}
+	return types, rows.Err()
+}
