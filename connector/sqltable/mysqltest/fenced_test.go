@@ -623,3 +623,17 @@ func TestInsertTo_SilentServer(t *testing.T) {
 		})
 	}
 }
+
+// MariaDB checks a foreign key row by row, as docs/errors.md says: a row comes after the one that it refers to.
+func TestUpsertTo_LaterRow(t *testing.T) {
+	t.Parallel()
+	type node struct {
+		ID     int64
+		Parent *int64
+	}
+	two := int64(2)
+	db := setup(t, "create table nodes (id int primary key, parent int, foreign key (parent) references nodes (id))")
+	s := claimed(t, sqltable.UpsertTo[node](db, "nodes", "id"))
+	require.ErrorContains(t, s.WriteFenced(t.Context(), batch(1, node{1, &two}, node{2, nil})), "Error 1452")
+	require.NoError(t, s.WriteFenced(t.Context(), batch(1, node{2, nil}, node{1, &two})))
+}
