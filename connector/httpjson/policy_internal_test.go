@@ -14,6 +14,7 @@ import (
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/memory"
 	"github.com/activedataflow/dataflow/dataflowtest"
+	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
 // shop is an API that takes rows, and refuses some.
@@ -210,6 +211,24 @@ func TestSink_Unchecked(t *testing.T) {
 	require.ErrorContains(t, err, "it has the status 207")
 	_, err = policyClient(t, s, SinkOptions{Check: func(r *SinkResponse) error { return RefusedError{{Row: r.Rows, Err: io.EOF}} }}).Trigger(t.Context(), "keep", nil)
 	require.ErrorContains(t, err, "names row 20 of a request of 20 rows")
+}
+
+// What a row that comes back has itself says nothing about the request.
+func TestSink_Unchecked_SentBack(t *testing.T) {
+	t.Parallel()
+	rows := []json.RawMessage{json.RawMessage(`{"id":1,"status":"failed","success":false,"errors":["late"]}`)}
+	for body, text := range map[string]string{
+		`{"id":1,"status":"failed","success":false,"errors":["late"],"created":"2026"}`: "",
+		`{"id":1,"status":"error","success":false}`:                                     `the server reports errors`,
+		`{"id":1,"status":"failed","errors":["no such id"]}`:                            `its field "errors" is ["no such id"]`,
+	} {
+		err := unchecked(&httpcall.Response{Status: 200, Body: []byte(body)}, rows)
+		if text == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, text)
+	}
 }
 
 // A number that is no time must not become one: in the cursor, it would end the flow for good.

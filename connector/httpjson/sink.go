@@ -240,7 +240,7 @@ func (s *sink[T]) check(b dataflow.SinkBatch[T], p part, resp *httpcall.Response
 	if s.opts.Check != nil {
 		err = s.opts.Check(&SinkResponse{Status: resp.Status, Header: resp.Header, Body: resp.Body, Rows: len(p.rows)})
 	} else {
-		err = unchecked(resp)
+		err = unchecked(resp, p.json)
 	}
 	var refused RefusedError
 	if !errors.As(err, &refused) {

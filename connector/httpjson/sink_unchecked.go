@@ -1,6 +1,7 @@
 package httpjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,8 +18,8 @@ func refusals() []string {
 	}
 }
 
-// unchecked returns an error for a response that may refuse some rows, or all.
-func unchecked(resp *httpcall.Response) error {
+// unchecked returns an error for a response that may refuse some of the rows that were sent, or all.
+func unchecked(resp *httpcall.Response, sent []json.RawMessage) error {
 	if resp.Status == http.StatusMultiStatus {
 		return mayRefuse("it has the status 207")
 	}
@@ -26,13 +27,30 @@ func unchecked(resp *httpcall.Response) error {
 	if json.Unmarshal(resp.Body, &object) != nil {
 		return refusesOne(resp.Body)
 	}
+	if judge(resp.Body, object) == nil {
+		return nil
+	}
+	for _, row := range sent { // an API may send a row back: what that has says nothing
+		var fields map[string]json.RawMessage
+		_ = json.Unmarshal(row, &fields) // or it is no object
+		for field, value := range fields {
+			if bytes.Equal(value, object[field]) {
+				delete(object, field)
+			}
+		}
+	}
+	return judge(resp.Body, object)
+}
+
+// judge returns an error if an object says that rows were refused.
+func judge(body []byte, object map[string]json.RawMessage) error {
 	for _, field := range refusals() {
 		if text := object[field]; !httpcall.IsEmpty(text) {
 			return mayRefuse(fmt.Sprintf("its field %q is %.200s", field, text))
 		}
 	}
 	if httpcall.Failed(object) || !httpcall.IsEmpty(object["error"]) { // it may pass
-		return fmt.Errorf("the server reports errors: %.200s: set Check, which says what they mean", resp.Body)
+		return fmt.Errorf("the server reports errors: %.200s: set Check, which says what they mean", body)
 	}
 	for _, field := range []string{"results", "items", "responses"} {
 		if err := refusesOne(object[field]); err != nil {
