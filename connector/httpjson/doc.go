@@ -53,8 +53,9 @@
 //
 //   - A list that grows at its end is continued after the last record.
 //   - A list sorted newest first, with [NewestFirst], is read from its first page to the
-//     first record that is known. Records that come meanwhile are for the next run, and a
-//     record that they move to a later page is read once.
+//     first record that is known. Records that come meanwhile are for the next run. A record
+//     that they move to the next page is read once if Key is set, unless Stream is set or more have
+//     come than a page has.
 //   - With [Options].Since, the API is asked for what has changed since the latest time of
 //     the last run.
 //   - With [Options].Snapshot, any other list is read as a whole, for a sink that upserts.
@@ -92,8 +93,8 @@
 //
 // A page without records is an error if it has a field "errors" that is not empty. A
 // field "error" counts only if the records are null or missing. It is an error too if "ok" or
-// "success" is false, or "status" is "error" or "failed". Such an error fails the
-// attempt. A response that ends within a JSON value is tried again, as one that broke off.
+// "success" is false, or "status" is "error" or "failed". Beside an empty list, "status" needs a
+// message, and [Options].Check can let all three pass. Such an error fails the attempt. A response that ends within a JSON value is tried again, as one that broke off.
 // [Options].Check looks for errors that the API reports otherwise.
 //
 // A request without a response, or with the status 408, 425, 429 or 5xx, is tried up to

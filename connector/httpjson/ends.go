@@ -184,13 +184,16 @@ func sizeIn(value any, want string) string {
 
 // overlap returns how many records at the beginning of a page were already read at the
 // end of the previous one. This happens with an [Offset] without Step, if the API hid
-// records that its offset counts.
+// records that its offset counts, and in a list that grows at its beginning.
 func (s *source[T]) overlap(before, records []json.RawMessage) int {
-	o, ok := s.opts.Paging.(Offset)
-	if !ok || o.Step != 0 || len(before) == 0 {
-		return 0
+	most := 0
+	if o, ok := s.opts.Paging.(Offset); ok && o.Step == 0 {
+		most = o.limit() - len(before)
 	}
-	for n := min(o.limit()-len(before), len(before), len(records)); n > 0; n-- {
+	if s.shifts() {
+		most = len(before)
+	}
+	for n := min(most, len(before), len(records)); n > 0; n-- {
 		if slices.EqualFunc(before[len(before)-n:], records[:n], func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
 			return n
 		}

@@ -118,9 +118,29 @@ func TestSource_SaysFailed(t *testing.T) {
 				require.Equal(t, httpjson.Cursor{}, at)
 			}
 		}
-		for _, body := range []string{`{"ok":true,"items":[]}`, `{"success":true,"status":"ok","items":[]}`, `{"status":200,"items":[]}`, `{"status":null,"success":null,"items":[]}`, `{"status":"error","items":[{"id":1}]}`} {
+		for _, body := range []string{`{"ok":true,"items":[]}`, `{"success":true,"status":"ok","items":[]}`, `{"status":200,"items":[]}`, `{"status":null,"success":null,"items":[]}`, `{"status":"error","items":[{"id":1}]}`, `{"id":7,"status":"failed","items":[]}`} {
 			_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: "items", Stream: stream}), httpjson.Cursor{})
 			require.NoError(t, err, body)
+		}
+	}
+}
+
+// Check decides about an empty list that an API takes for a failure.
+func TestSource_SaysFailed_Check(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		passing := func(*httpjson.Page) error { return nil }
+		for body, text := range map[string]string{
+			`{"success":false,"message":"No records found","items":[]}`: "",
+			`{"success":false,"message":"down","items":null}`:           "the server reports errors",
+			`{"errors":["down"],"items":[]}`:                            "the server reports errors",
+		} {
+			_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: "items", Stream: stream, Check: passing}), httpjson.Cursor{})
+			if text == "" {
+				require.NoError(t, err, body)
+				continue
+			}
+			require.ErrorContains(t, err, text, body)
 		}
 	}
 }

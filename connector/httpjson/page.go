@@ -60,10 +60,12 @@ func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 	return p, err
 }
 
-// omitted reports whether an error is that of a response that leaves out an empty list.
+// omitted reports whether an error is that of a response that stands for an empty list: it leaves
+// the list out, or it says that it failed, and Check has let that pass.
 func (s *source[T]) omitted(err error) bool {
 	var missing *httpcall.MissingError
-	return s.opts.OmitsEmpty && errors.As(err, &missing)
+	var reported *httpcall.ReportedError
+	return s.opts.OmitsEmpty && errors.As(err, &missing) || s.opts.Check != nil && errors.As(err, &reported) && reported.Beside
 }
 
 // checkError is an error of Options.Check, which decides what it means.

@@ -221,6 +221,12 @@ func TestSink_Unchecked_SentBack(t *testing.T) {
 		`{"id":1,"status":"failed","success":false,"errors":["late"],"created":"2026"}`: "",
 		`{"id":1,"status":"error","success":false}`:                                     `the server reports errors`,
 		`{"id":1,"status":"failed","errors":["no such id"]}`:                            `its field "errors" is ["no such id"]`,
+		"{\"id\":1,\n \"status\": \"failed\",\n \"errors\": [\n \"late\"\n]}":           "",
+		`[{"id":1,"status":"failed","success":false,"errors":["late"]}]`:                "",
+		`[{"id":1,"status":"failed","success":false,"errors":["no such id"]}]`:          `its result 0 is`,
+		`{"error":{"code":"ok","message":""}}`:                                          "",
+		`{"error":{"code":0,"message":""},"failed":"0"}`:                                "",
+		`{"error":"none","rejected":{"count":0,"rows":[]}}`:                             "",
 	} {
 		err := unchecked(&httpcall.Response{Status: 200, Body: []byte(body)}, rows)
 		if text == "" {

@@ -45,8 +45,7 @@ type reading[T any] struct {
 	checked   bool      // it has looked at the first page, see [reading.head]
 	start     Cursor    // where the search for the last record began
 	sought    int       // which of the last records that were read a stream looks for
-	recent    recent    // of a list with NewestFirst
-	moves     int       // how many records of a stream's page an earlier page had
+	repeats   int       // how many pages in a row had only records of the page before
 	met       bool      // the record before that one is on this page of a stream
 }
 
@@ -162,9 +161,7 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 	if r.seeking {
 		return r.passed(at, p)
 	}
-	if at.Skip = skip; at.Skip == 0 {
-		at.Skip = r.s.overlap(r.before, p.records)
-	}
+	at.Skip = skip
 	if p.next != "" && len(p.records) > 0 && r.s.opts.Order == OldestFirst {
 		r.fetchAhead(ctx, p.next, at)
 	}

@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -81,7 +84,7 @@ func (r RefusedError) Error() string {
 // 5xx are tried again, as for [Source]. A request that is too large (413) is sent in halves.
 // So is one that the API refuses with 400, 409 or 422, if the flow has a policy: it decides
 // about the rows that are refused alone. A 409 about the Idempotency-Key, or after a try that
-// got no response, is tried again: the API may still be at work. Any other status of 4xx is a
+// got no response or a 5xx, is tried again: the API may still be at work. Any other status of 4xx is a
 // permanent error.
 func Sink[T any](address string, opts *SinkOptions) dataflow.Target[T] {
 	return dataflow.To[T](newSink[T](address, opts))
@@ -231,8 +234,30 @@ type keyError struct{ error }
 
 func (e *keyError) Unwrap() error { return e.error }
 
-// aboutKey reports whether a response is about the request's Idempotency-Key.
-func aboutKey(body []byte) bool { return bytes.Contains(bytes.ToLower(body), []byte("idempoten")) }
+// aboutKey reports whether a response is about the request's Idempotency-Key: one of its texts names it.
+// The name of a field does not count: an API may repeat the key in each response.
+func aboutKey(body []byte) bool {
+	var value any
+	if json.Unmarshal(body, &value) != nil {
+		value = string(body)
+	}
+	return names(value, "idempoten")
+}
+
+// names reports whether a text of a JSON value has a word in it.
+func names(value any, word string) bool {
+	in := func(v any) bool { return names(v, word) }
+	switch v := value.(type) {
+	case string:
+		return strings.Contains(strings.ToLower(v), word)
+	case []any:
+		return slices.ContainsFunc(v, in)
+	case map[string]any:
+		return slices.ContainsFunc(slices.Collect(maps.Values(v)), in)
+	default:
+		return false
+	}
+}
 
 // check finds the rows that a successful response refuses.
 func (s *sink[T]) check(b dataflow.SinkBatch[T], p part, resp *httpcall.Response) error {
@@ -267,11 +292,14 @@ func (s *sink[T]) post(ctx context.Context, key string, p part) (*httpcall.Respo
 	if err != nil {
 		return nil, dataflow.Permanent(err)
 	}
-	call, tries, keyed := *s.call, 0, false
+	call, tries, answered, keyed := *s.call, 0, 0, false
 	call.Classify = func(resp *httpcall.Response) httpcall.Verdict {
 		keyed = aboutKey(resp.Body)
-		if resp.Status == http.StatusConflict && (tries > 1 || keyed) {
+		if resp.Status == http.StatusConflict && (tries-1 > answered || keyed) {
 			return httpcall.Verdict{Action: httpcall.Retry}
+		}
+		if resp.Status < http.StatusInternalServerError { // a gateway may have passed the request on
+			answered++
 		}
 		return httpcall.Verdict{}
 	}

@@ -74,3 +74,19 @@ func TestSink_KeyOfOthers(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// A response that repeats the key in a field of its own is about the rows.
+func TestSink_KeyRepeated(t *testing.T) {
+	t.Parallel()
+	for status, body := range map[int]string{422: `{"message":"no","idempotency_key":"k"}`, 409: `{"error":"taken","idempotencyKey":"k"}`} {
+		s := &shop{refused: []int{5}, answer: func(_, refused []int) (int, string) {
+			if len(refused) > 0 {
+				return status, body
+			}
+			return 200, ""
+		}, taken: map[int]int{}}
+		run, err := policyClient(t, s, SinkOptions{}).Trigger(t.Context(), "keep", nil)
+		require.NoError(t, err)
+		require.Equal(t, dataflow.Counters{Read: 20, Written: 19, DeadLettered: 1}, run.Counters)
+	}
+}

@@ -1,10 +1,12 @@
 package httpjson
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
@@ -23,55 +25,107 @@ func unchecked(resp *httpcall.Response, sent []json.RawMessage) error {
 	if resp.Status == http.StatusMultiStatus {
 		return mayRefuse("it has the status 207")
 	}
-	var object map[string]json.RawMessage
+	var object map[string]any
 	if json.Unmarshal(resp.Body, &object) != nil {
-		return refusesOne(resp.Body)
+		var list []any
+		_ = json.Unmarshal(resp.Body, &list) // or it is something else
+		return refusesOne(list, sent)
 	}
-	if judge(resp.Body, object) == nil {
-		return nil
-	}
-	for _, row := range sent { // an API may send a row back: what that has says nothing
-		var fields map[string]json.RawMessage
-		_ = json.Unmarshal(row, &fields) // or it is no object
-		for field, value := range fields {
-			if bytes.Equal(value, object[field]) {
-				delete(object, field)
-			}
+	if refuses(object) || failed(object) || !none(object["error"]) {
+		for _, row := range sent {
+			leaveOut(object, row)
 		}
 	}
-	return judge(resp.Body, object)
-}
-
-// judge returns an error if an object says that rows were refused.
-func judge(body []byte, object map[string]json.RawMessage) error {
 	for _, field := range refusals() {
-		if text := object[field]; !httpcall.IsEmpty(text) {
-			return mayRefuse(fmt.Sprintf("its field %q is %.200s", field, text))
+		if !none(object[field]) {
+			return mayRefuse(fmt.Sprintf("its field %q is %.200s", field, asJSON(object[field])))
 		}
 	}
-	if httpcall.Failed(object) || !httpcall.IsEmpty(object["error"]) { // it may pass
-		return fmt.Errorf("the server reports errors: %.200s: set Check, which says what they mean", body)
+	if failed(object) || !none(object["error"]) { // it may pass
+		return fmt.Errorf("the server reports errors: %.200s: set Check, which says what they mean", resp.Body)
 	}
 	for _, field := range []string{"results", "items", "responses"} {
-		if err := refusesOne(object[field]); err != nil {
+		list, _ := object[field].([]any)
+		if err := refusesOne(list, sent); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// refusesOne returns an error for a list that refuses one of the rows. An API may also send the rows
-// back, so a field that says so is not enough: an error must be beside it.
-func refusesOne(list json.RawMessage) error {
-	var results []map[string]json.RawMessage
-	if json.Unmarshal(list, &results) != nil {
-		return nil //nolint:nilerr // it is something else
+func refuses(object map[string]any) bool {
+	return slices.ContainsFunc(refusals(), func(field string) bool { return !none(object[field]) })
+}
+
+// leaveOut removes from an object what a row that was sent has too: an API may send rows back.
+func leaveOut(object map[string]any, row json.RawMessage) {
+	var fields map[string]any
+	_ = json.Unmarshal(row, &fields) // or it is no object
+	for field, value := range fields {
+		if reflect.DeepEqual(value, object[field]) {
+			delete(object, field)
+		}
 	}
-	for i, result := range results {
-		var status int
-		_ = json.Unmarshal(result["status"], &status) // or it is no number
-		if (httpcall.Failed(result) || status >= 400) && (!httpcall.IsEmpty(result["error"]) || !httpcall.IsEmpty(result["errors"])) {
-			text, _ := json.Marshal(result) // it was JSON
+}
+
+// none reports whether a value is empty, or an object of empty values, or says that all is well.
+func none(value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case float64:
+		return v == 0
+	case string:
+		return slices.Contains([]string{"", "0", "false", "none", "null", "ok", "success"}, strings.ToLower(v))
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		for _, v := range v {
+			if !none(v) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// failed is [httpcall.Failed] for values.
+func failed(object map[string]any) bool {
+	fields := make(map[string]json.RawMessage)
+	for _, field := range []string{"ok", "success", "status"} {
+		if value, ok := object[field]; ok {
+			fields[field] = asJSON(value)
+		}
+	}
+	return httpcall.Failed(fields)
+}
+
+// asJSON is a value as JSON, from which it was read.
+func asJSON(value any) json.RawMessage {
+	text, _ := json.Marshal(value)
+	return text
+}
+
+// refusesOne returns an error for a list that refuses one of the rows. A field that says so is not
+// enough: an error must be beside it.
+func refusesOne(list []any, sent []json.RawMessage) error {
+	for i, value := range list {
+		result, ok := value.(map[string]any)
+		if !ok {
+			continue
+		}
+		beside := func() bool { return !none(result["error"]) || !none(result["errors"]) }
+		status, _ := result["status"].(float64)
+		if !beside() || !failed(result) && status < 400 {
+			continue
+		}
+		text := asJSON(result)
+		if i < len(sent) {
+			leaveOut(result, sent[i])
+		}
+		if beside() {
 			return mayRefuse(fmt.Sprintf("its result %d is %.200s", i, text))
 		}
 	}

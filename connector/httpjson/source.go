@@ -130,6 +130,9 @@ func (r *reading[T]) ask(ctx context.Context, at Cursor) (*page, error) {
 func (s *source[T]) unreadable(at Cursor, err error) error {
 	err = s.wrap(at, err)
 	if reported, checked := (*httpcall.ReportedError)(nil), (*checkError)(nil); errors.As(err, &reported) || errors.As(err, &checked) {
+		if reported != nil && reported.Beside {
+			err = fmt.Errorf("%w: if it only means that there is nothing, let Options.Check return nil for it", err)
+		}
 		return err
 	}
 	return dataflow.Permanent(err)

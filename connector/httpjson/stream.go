@@ -40,7 +40,7 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 	p := &page{count: math.MaxInt} // until it is known
 	count, digest := 0, sha256.New()
 	stream := r.s.stream()
-	r.met, r.moves = false, 0
+	r.met = false
 	p.envelope, err = stream.Read(resp.Stream, func(record json.RawMessage) error {
 		i := count
 		count++
@@ -101,12 +101,9 @@ func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record j
 	if to := r.noted(at); to != nil && i < maxKnown && (r.s.opts.Order == OldestFirst || !r.seeking && i >= began.Skip) {
 		*to = joinKnown(*to, known([]int64{r.hash(record)}))
 	}
-	moved := r.s.shifts() && r.movedHere(record)
 	switch {
 	case r.seeking:
 		return r.sift(at, i, r.hash(record))
-	case moved:
-		return nil
 	case i < began.Skip:
 		if k := began.Skip - 1 - i; k == 0 && began.Last != [3]int64{} && r.hash(record) != began.Last[0] {
 			return errMoved
@@ -155,7 +152,7 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 		return nil, err
 	}
 	var content []json.RawMessage
-	if again := r.recent.turn(p.count > 0 && r.moves == p.count); p.count > 0 && !again {
+	if p.count > 0 {
 		content = []json.RawMessage{digest}
 	}
 	if err := r.trail.Visit(at.Page, p.next, content); err != nil {

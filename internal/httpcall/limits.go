@@ -14,7 +14,7 @@ import (
 func asksToWait(status int, h http.Header) (after time.Duration, again bool) {
 	now := serverTime(h)
 	again = status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests
-	if after, said := retryAfter(h, now); after > 0 || said && !again {
+	if after, said := retryAfter(h, now); after > 0 || said && !again && mayPass(status) {
 		return after, true
 	}
 	if status >= 500 {
@@ -27,6 +27,12 @@ func asksToWait(status int, h http.Header) (after time.Duration, again bool) {
 		return reset, again || left == "0" && (reset > 0 || said && status == http.StatusForbidden)
 	}
 	return 0, again
+}
+
+// mayPass reports whether a status of 4xx may be for a moment only. With others, a wait of 0 is
+// what some proxies send with each error.
+func mayPass(status int) bool {
+	return status == http.StatusForbidden || status == http.StatusConflict || status == http.StatusLocked
 }
 
 // Time is the time of a response by the server's own clock.

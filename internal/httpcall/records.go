@@ -13,7 +13,12 @@ import (
 
 // ReportedError is an error that a server reports in a successful response, in place of
 // records. It may pass.
-type ReportedError struct{ Text string }
+type ReportedError struct {
+	Text string
+	// Beside is true if an empty list is there too, and a field such as "ok" or "status" alone says that the request
+	// has failed.
+	Beside bool
+}
 
 func (e *ReportedError) Error() string { return "the server reports errors: " + e.Text }
 
@@ -56,10 +61,7 @@ func Records(body []byte, path string) (records []json.RawMessage, rest json.Raw
 	case len(records) > 0, path == "" && list[0] == '[':
 		return records, rest, nil
 	case list[0] == '[' && !values, list[0] == '{' && values:
-		if value, err := FindValid(rest, "error"); err == nil && (value[0] == '{' || value[0] == '[') { // a text may say that all is well
-			return records, rest, reported(rest, "errors", "error")
-		}
-		return records, rest, reported(rest, "errors")
+		return records, rest, besideNone(rest)
 	case string(list) == "null":
 		return nil, rest, reported(rest, "errors", "error")
 	case values:
@@ -78,6 +80,28 @@ func without(body []byte, records []json.RawMessage) json.RawMessage {
 	return append(append(make([]byte, 0, from+len(body)-to), body[:from]...), body[to:]...)
 }
 
+// besideNone is reported for a response with an empty list.
+func besideNone(body []byte) error {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(body, &object) != nil {
+		return nil //nolint:nilerr // it has no fields
+	}
+	fields := []string{"errors"}
+	if value := object["error"]; len(value) > 0 && (value[0] == '{' || value[0] == '[') { // a text may say that all is well
+		fields = append(fields, "error")
+	}
+	says := Failed(object)
+	if IsEmpty(object["message"]) && IsEmpty(object["error"]) {
+		delete(object, "status") // it may be a field of what the list belongs to
+		says = Failed(object)
+	}
+	err := reportedIn(body, object, says, fields...)
+	if bad := (*ReportedError)(nil); errors.As(err, &bad) {
+		bad.Beside = says
+	}
+	return err
+}
+
 // reported returns the *ReportedError of a response that has one of the fields, with a
 // value that is not empty, or that says that the request has failed.
 func reported(body []byte, fields ...string) error {
@@ -85,7 +109,11 @@ func reported(body []byte, fields ...string) error {
 	if json.Unmarshal(body, &object) != nil {
 		return nil //nolint:nilerr // it has no fields
 	}
-	if Failed(object) {
+	return reportedIn(body, object, Failed(object), fields...)
+}
+
+func reportedIn(body []byte, object map[string]json.RawMessage, says bool, fields ...string) error {
+	if says {
 		return &ReportedError{Text: string(bytes.ToValidUTF8(body[:min(len(body), maxShown)], nil))}
 	}
 	for _, field := range fields {
