@@ -50,8 +50,8 @@ type Options struct {
 	Records string
 
 	// Next is the path of the next call's cursor in a result. The cursor may have
-	// any type. A result whose cursor is missing, null, false, empty or a number below 1 is
-	// the last. Empty means that there is one result.
+	// any type. A result whose cursor is missing, null, false, empty, 0 or -1 is the last, unless it
+	// is that of a record. Empty means that there is one result.
 	Next string
 
 	// Key is the path of a record's own key, such as "id". The key names the record
@@ -291,10 +291,11 @@ func (s *source[T]) parse(result json.RawMessage) (records []json.RawMessage, ne
 	return records, string(value), nil
 }
 
-// endMark reports whether a cursor is empty or a number below 1, which names no call. That of a
-// record may be such a number.
+// endMark reports whether a cursor is empty, 0 or -1, which names no call. That of a record may be
+// such a number.
 func (s *source[T]) endMark(value json.RawMessage) bool {
-	return !strings.HasPrefix(s.opts.Next, s.opts.Records) && (httpcall.IsEmpty(value) || value[0] == '-')
+	ofRecord := s.opts.Records == "" || strings.HasPrefix(s.opts.Next, s.opts.Records+".")
+	return !ofRecord && (httpcall.IsEmpty(value) || string(value) == "-1")
 }
 
 // key returns a record's own key, or "" if it has none.

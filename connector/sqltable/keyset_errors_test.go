@@ -182,6 +182,12 @@ func TestKeyset_EqualKeys(t *testing.T) {
 			}
 		})
 	}
+	// One pair that differs says nothing about pairs of another kind.
+	mixed := setup(t, "create table t (k text collate nocase, n int)", "insert into t values ('bÉ', 1), ('bé', 2), ('c', 3), ('C', 4), ('d', 5)")
+	for _, size := range []int{1, 2, 3, 4, 5} {
+		_, err := read(t, sqltable.Keyset[row](mixed, sqltable.Query{SQL: "select k, n from t", Key: []string{"k"}, PageSize: size}), nil, -1)
+		require.ErrorContains(t, err, "are equal by the collation", "pages of %d", size)
+	}
 	// The same keys are fine where they differ for the database, and where another column tells them apart.
 	db := setup(t, "create table t (k text primary key, n int)", "insert into t values ('a', 1), ('A', 2), ('a ', 3), ('b', 4), ('B ', 5), ('b ', 6)",
 		"create table u (k text collate nocase, n int)", "insert into u values ('a', 1), ('A', 2), ('a', 3)")

@@ -105,7 +105,7 @@ func (r *reader[T]) open(ctx context.Context) error {
 		r.list = names
 		r.texts, r.textOf = zeroDates(columns, r.fields.Names(), names, targets)
 	} else {
-		r.list = storedList(r.fields.Names(), names, r.fields.Pointers(&r.scratch))
+		r.list = storedList(columns, r.fields.Names(), names, r.fields.Pointers(&r.scratch))
 		r.textOf = timePlaces(targets)
 		for _, i := range r.textOf {
 			r.texts = append(r.texts, textExpression(names[i]))

@@ -14,15 +14,23 @@ import (
 
 // storedList returns the SQL of columns for their fields. SQLite's drivers make times and bools of what a
 // column holds that is declared as date, datetime, timestamp or boolean. Each does it in its own way, and a
-// text or a number becomes another one. The + hides the declared type, and changes no value.
-func storedList(names, qualified []string, fields []any) []string {
+// text or a number becomes another one. The + hides the declared type, and changes no value. Others are
+// selected as they are: SQLite does not merge the parts of a "union all" in the order of +key.
+func storedList(columns []*sql.ColumnType, names, qualified []string, fields []any) []string {
 	list := slices.Clone(qualified)
 	for i, f := range fields {
-		if isPlain(reflect.TypeOf(f).Elem()) {
+		at := slices.IndexFunc(columns, func(c *sql.ColumnType) bool { return c.Name() == names[i] })
+		if at >= 0 && isMade(columns[at]) && isPlain(reflect.TypeOf(f).Elem()) {
 			list[i] = "+" + list[i] + " as " + rowmap.Quote(names[i]) // database/sql's errors name it
 		}
 	}
 	return list
+}
+
+// isMade reports whether a driver may make a time or a bool of a column's values.
+func isMade(c *sql.ColumnType) bool {
+	declared := strings.ToUpper(c.DatabaseTypeName())
+	return slices.ContainsFunc([]string{"DATE", "TIME", "BOOL"}, func(part string) bool { return strings.Contains(declared, part) })
 }
 
 // isPlain reports whether a field is a text, a number or bytes. A bool, and a type with a Scan method of its own, get
@@ -60,8 +68,8 @@ type madeValues struct {
 func newMadeValues(columns []*sql.ColumnType, fields []any) *madeValues {
 	m, found := &madeValues{columns: make([]string, len(columns)), numbers: make([]bool, len(columns)), held: ignored(len(columns))}, false
 	for i, c := range columns {
-		t, typ := reflect.TypeOf(fields[i]).Elem(), strings.ToUpper(c.DatabaseTypeName())
-		if !isPlain(t) || !slices.ContainsFunc([]string{"DATE", "TIME", "BOOL"}, func(part string) bool { return strings.Contains(typ, part) }) {
+		t := reflect.TypeOf(fields[i]).Elem()
+		if !isPlain(t) || !isMade(c) {
 			continue
 		}
 		m.columns[i], m.held[i], found = c.Name(), &heldValue{}, true

@@ -84,17 +84,31 @@ func alike(before, key []string) (kind string, maybe bool) {
 			return anyNumbers, restAlike(before[i+1:], key[i+1:])
 		case isText != isToo:
 			return "", false
-		case strings.EqualFold(one, other):
+		case lower(one) == lower(other):
 			kind += "c"
+		case strings.EqualFold(one, other): // nocase takes them for different
+			kind += "u"
 		case strings.TrimRight(one, " ") == strings.TrimRight(other, " "):
 			kind += "b"
-		case strings.EqualFold(strings.TrimRight(one, " "), strings.TrimRight(other, " ")):
+		case lower(strings.TrimRight(one, " ")) == lower(strings.TrimRight(other, " ")):
 			kind += "d"
+		case strings.EqualFold(strings.TrimRight(one, " "), strings.TrimRight(other, " ")):
+			kind += "v"
 		default:
 			return "", false
 		}
 	}
 	return kind, strings.Trim(kind, "-") != "" // those that do not differ at all have an error of their own
+}
+
+// lower makes the letters A to Z small, as nocase does.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 func restAlike(before, key []string) bool {

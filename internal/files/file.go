@@ -19,6 +19,9 @@ type File struct {
 	head    head
 }
 
+// otherClock is the most by which the clock of a file's server may be ahead.
+const otherClock = 24 * time.Hour
+
 // Grows reports whether another program may still be writing the file: it has changed
 // lately. What stands after its last whole record is then no record yet. A stream does
 // not grow. Call it after the end of the file was read.
@@ -30,8 +33,10 @@ func (f *File) Grows() bool {
 	if err != nil || !stat.Mode().IsRegular() {
 		return false
 	}
-	// A time in the future was set: by a copy that keeps times, or an archive.
-	return time.Since(stat.ModTime()).Abs() < f.rest
+	// A time far in the future was set: by a copy that keeps times, or an archive. A nearer one may be
+	// by another clock.
+	age := time.Since(stat.ModTime())
+	return age < f.rest && age > -otherClock
 }
 
 // Cut reports whether the read has met the end of a gzip file that is still being
