@@ -134,6 +134,7 @@ func TestSource_SaysFailed_Check(t *testing.T) {
 			`{"success":false,"message":"No records found","items":[]}`: "",
 			`{"success":false,"message":"down","items":null}`:           "the server reports errors",
 			`{"errors":["down"],"items":[]}`:                            "the server reports errors",
+			`{"ok":false,"errors":["down"],"items":[]}`:                 "the server reports errors",
 		} {
 			_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: "items", Stream: stream, Check: passing}), httpjson.Cursor{})
 			if text == "" {

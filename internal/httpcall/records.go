@@ -95,9 +95,9 @@ func besideNone(body []byte) error {
 		delete(object, "status") // it may be a field of what the list belongs to
 		says = Failed(object)
 	}
-	err := reportedIn(body, object, says, fields...)
-	if bad := (*ReportedError)(nil); errors.As(err, &bad) {
-		bad.Beside = says
+	err := reportedIn(body, object, false, fields...)
+	if err == nil && says {
+		return &ReportedError{Text: clipped(body), Beside: true}
 	}
 	return err
 }
@@ -114,16 +114,21 @@ func reported(body []byte, fields ...string) error {
 
 func reportedIn(body []byte, object map[string]json.RawMessage, says bool, fields ...string) error {
 	if says {
-		return &ReportedError{Text: string(bytes.ToValidUTF8(body[:min(len(body), maxShown)], nil))}
+		return &ReportedError{Text: clipped(body)}
 	}
 	for _, field := range fields {
 		if IsEmpty(object[field]) {
 			continue
 		}
 		text := object[field]
-		return &ReportedError{Text: string(bytes.ToValidUTF8(text[:min(len(text), maxShown)], nil))}
+		return &ReportedError{Text: clipped(text)}
 	}
 	return nil
+}
+
+// clipped is the beginning of a response, as text.
+func clipped(body []byte) string {
+	return string(bytes.ToValidUTF8(body[:min(len(body), maxShown)], nil))
 }
 
 // IsEmpty reports whether a value is missing, null, false, 0, or an empty text, list or object.
