@@ -75,6 +75,7 @@ func TestStream_Slices(t *testing.T) {
 			return strings.HasSuffix(rows(t, to, `select coalesce(max(name), '') from item where id = 3`)[0], strings.Repeat("!", n+1))
 		}, patience, 10*time.Millisecond)
 	}
+	require.Eventually(t, func() bool { return rows(t, to, `select count(*)::text from item`)[0] == "1000" }, patience, 20*time.Millisecond, "the first load ends too")
 	require.Eventually(t, func() bool { return log.count("run handed back unfinished") >= 2 }, patience, 20*time.Millisecond, "slices end even if nothing comes")
 	require.NoError(t, client.Stop(context.WithoutCancel(ctx)))
 	requireEqual(t, from, to, `select id, name from item`)
