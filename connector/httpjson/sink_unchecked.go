@@ -25,103 +25,84 @@ func unchecked(resp *httpcall.Response, sent []json.RawMessage) error {
 	if resp.Status == http.StatusMultiStatus {
 		return mayRefuse("it has the status 207")
 	}
-	var object map[string]any
+	var object map[string]json.RawMessage
 	if json.Unmarshal(resp.Body, &object) != nil {
-		var list []any
-		_ = json.Unmarshal(resp.Body, &list) // or it is something else
-		return refusesOne(list, sent)
+		return refusesOne(resp.Body, sent)
 	}
-	if refuses(object) || failed(object) || !none(object["error"]) {
+	says := func() bool { return httpcall.Failed(object) || !none(object["error"]) }
+	refused := func(field string) bool { return !none(object[field]) }
+	if says() || slices.ContainsFunc(refusals(), refused) {
 		for _, row := range sent {
 			leaveOut(object, row)
 		}
 	}
-	for _, field := range refusals() {
-		if !none(object[field]) {
-			return mayRefuse(fmt.Sprintf("its field %q is %.200s", field, asJSON(object[field])))
-		}
+	if i := slices.IndexFunc(refusals(), refused); i >= 0 {
+		field := refusals()[i]
+		return mayRefuse(fmt.Sprintf("its field %q is %.200s", field, object[field]))
 	}
-	if failed(object) || !none(object["error"]) { // it may pass
+	if says() { // it may pass
 		return fmt.Errorf("the server reports errors: %.200s: set Check, which says what they mean", resp.Body)
 	}
 	for _, field := range []string{"results", "items", "responses"} {
-		list, _ := object[field].([]any)
-		if err := refusesOne(list, sent); err != nil {
+		if err := refusesOne(object[field], sent); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func refuses(object map[string]any) bool {
-	return slices.ContainsFunc(refusals(), func(field string) bool { return !none(object[field]) })
-}
-
 // leaveOut removes from an object what a row that was sent has too: an API may send rows back.
-func leaveOut(object map[string]any, row json.RawMessage) {
-	var fields map[string]any
+func leaveOut(object map[string]json.RawMessage, row json.RawMessage) {
+	var fields map[string]json.RawMessage
 	_ = json.Unmarshal(row, &fields) // or it is no object
 	for field, value := range fields {
-		if reflect.DeepEqual(value, object[field]) {
+		if text, ok := object[field]; ok && reflect.DeepEqual(valueOf(text), valueOf(value)) {
 			delete(object, field)
 		}
 	}
 }
 
+func valueOf(text json.RawMessage) (value any) {
+	_ = json.Unmarshal(text, &value) // it is nil if there is none
+	return value
+}
+
 // none reports whether a value is empty, or an object of empty values, or says that all is well.
-func none(value any) bool {
-	switch v := value.(type) {
-	case nil:
+func none(text json.RawMessage) bool {
+	if httpcall.IsEmpty(text) {
 		return true
-	case bool:
-		return !v
-	case float64:
-		return v == 0
+	}
+	switch v := valueOf(text).(type) {
 	case string:
-		return slices.Contains([]string{"", "0", "false", "none", "null", "ok", "success"}, strings.ToLower(v))
-	case []any:
-		return len(v) == 0
+		return slices.Contains([]string{"0", "false", "none", "null", "ok", "success"}, strings.ToLower(v))
 	case map[string]any:
-		for _, v := range v {
-			if !none(v) {
+		var fields map[string]json.RawMessage
+		_ = json.Unmarshal(text, &fields) // it is an object
+		for _, field := range fields {
+			if !none(field) {
 				return false
 			}
 		}
+		return true
+	default:
+		return false
 	}
-	return true
-}
-
-// failed is [httpcall.Failed] for values.
-func failed(object map[string]any) bool {
-	fields := make(map[string]json.RawMessage)
-	for _, field := range []string{"ok", "success", "status"} {
-		if value, ok := object[field]; ok {
-			fields[field] = asJSON(value)
-		}
-	}
-	return httpcall.Failed(fields)
-}
-
-// asJSON is a value as JSON, from which it was read.
-func asJSON(value any) json.RawMessage {
-	text, _ := json.Marshal(value)
-	return text
 }
 
 // refusesOne returns an error for a list that refuses one of the rows. A field that says so is not
 // enough: an error must be beside it.
-func refusesOne(list []any, sent []json.RawMessage) error {
-	for i, value := range list {
-		result, ok := value.(map[string]any)
-		if !ok {
-			continue
-		}
+func refusesOne(list json.RawMessage, sent []json.RawMessage) error {
+	var results []map[string]json.RawMessage
+	if json.Unmarshal(list, &results) != nil {
+		return nil //nolint:nilerr // it is something else
+	}
+	for i, result := range results {
 		beside := func() bool { return !none(result["error"]) || !none(result["errors"]) }
-		status, _ := result["status"].(float64)
-		if !beside() || !failed(result) && status < 400 {
+		status, _ := valueOf(result["status"]).(float64)
+		if !beside() || !httpcall.Failed(result) && status < 400 {
 			continue
 		}
-		text := asJSON(result)
+		text, _ := json.Marshal(result) // it was JSON
 		if i < len(sent) {
 			leaveOut(result, sent[i])
 		}
