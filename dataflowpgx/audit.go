@@ -18,7 +18,10 @@ const sqlAuditPrunable = ` from {s}dataflow_audit where at < {now} - $1::bigint 
 
 const sqlAuditPruneCount = `select count(*)` + sqlAuditPrunable
 
-const sqlAuditPrune = `delete from {s}dataflow_audit where id in (select id` + sqlAuditPrunable + ` order by at limit $2)`
+// It skips as sqlTickPrune says.
+const sqlAuditPrune = `
+with old as materialized (select id` + sqlAuditPrunable + ` order by at limit $2 for update skip locked)
+delete from {s}dataflow_audit where id in (select id from old)`
 
 func (q *queries) AuditInsert(ctx context.Context, entries ...*dataflow.AuditEntry) error {
 	var actors, actions, reasons []string

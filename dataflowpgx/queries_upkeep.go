@@ -267,7 +267,11 @@ const sqlTickPrunable = ` from {s}dataflow_tick where last_at < {now} - $1::bigi
 
 const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
 
-const sqlTickPrune = `delete from {s}dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit $2)`
+// A removal beside it has locked other rows. If it waited for that one, it would find them gone, and
+// end with less than it may remove: as if nothing more were old.
+const sqlTickPrune = `
+with old as materialized (select id` + sqlTickPrunable + ` order by id limit $2 for update skip locked)
+delete from {s}dataflow_tick where id in (select id from old)`
 
 // Those that were closed, and those that are open. One that is still tried again is kept.
 const letterIsPrunable = `($1::bigint >= 0 and closed_at < {now} - $1::bigint * interval '1 microsecond'
@@ -276,7 +280,9 @@ const letterIsPrunable = `($1::bigint >= 0 and closed_at < {now} - $1::bigint * 
 
 const sqlDeadLetterPruneCount = `select count(*) from {s}dataflow_dead_letter where ` + letterIsPrunable
 
-// A run may keep the record again meanwhile, which makes its dead letter young. So the row that is
-// removed is looked at once more.
-const sqlDeadLetterPrune = `delete from {s}dataflow_dead_letter where id in (
-	select id from {s}dataflow_dead_letter where ` + letterIsPrunable + ` order by id limit $3) and ` + letterIsPrunable
+// A run may keep the record again meanwhile, which makes its dead letter young. The lock looks at the
+// row once more, and skips as sqlTickPrune says.
+const sqlDeadLetterPrune = `
+with old as materialized (
+	select id from {s}dataflow_dead_letter where ` + letterIsPrunable + ` order by id limit $3 for update skip locked)
+delete from {s}dataflow_dead_letter where id in (select id from old)`
