@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -20,7 +21,8 @@ import (
 //     does not work there.
 //   - When a statement finds the server read-only, it closes the connections of the pool.
 //     After a fail-over, such a server may keep its connections open, and only new ones
-//     reach the new primary.
+//     reach the new primary. Once a statement has written again, it closes them once more:
+//     until the address moved, new ones still reached the old primary.
 type pool struct {
 	*pgxpool.Pool
 	*server
@@ -30,6 +32,7 @@ type pool struct {
 type server struct {
 	pooler pooler.Guard
 	log    *slog.Logger // nil: nothing is logged
+	left   atomic.Bool  // the server was read-only, and nothing has been written since
 
 	mu    sync.Mutex      // guards what follows
 	reset chan struct{}   // closed when the connections are closed, and replaced
@@ -87,9 +90,24 @@ func (s *store) Notes() []string {
 
 // seen looks at an error of a statement, and returns it.
 func (s *server) seen(err error) error {
-	if !isReadOnly(err) {
-		return err
+	if isReadOnly(err) {
+		s.left.Store(true)
+		s.resetAll()
 	}
+	return err
+}
+
+// wrote looks at the answer to a statement. A started client often calls ProcessAlive, which writes
+// by one.
+func (s *server) wrote(tag pgconn.CommandTag) {
+	if tag.RowsAffected() > 0 && !tag.Select() && s.left.CompareAndSwap(true, false) {
+		s.resetAll()
+	}
+}
+
+// resetAll closes the connections of the pools, and those that listen. One that is in use is
+// closed when it is given back.
+func (s *server) resetAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.all {
@@ -97,7 +115,6 @@ func (s *server) seen(err error) error {
 	}
 	close(s.reset)
 	s.reset = make(chan struct{})
-	return err
 }
 
 // nextReset returns a channel that is closed when the connections are closed again.
@@ -120,6 +137,7 @@ func (p *pool) Exec(ctx context.Context, sql string, args ...any) (pgconn.Comman
 		return pgconn.CommandTag{}, err
 	}
 	tag, err := p.Pool.Exec(ctx, sql, args...)
+	p.wrote(tag)
 	return tag, p.seen(err)
 }
 

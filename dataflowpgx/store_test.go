@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -129,4 +131,45 @@ func TestWith_KeepsSettings(t *testing.T) {
 	var settings string
 	require.NoError(t, tx.QueryRow(t.Context(), "select current_setting('enable_seqscan') || ' ' || current_setting('plan_cache_mode')").Scan(&settings))
 	require.Equal(t, "on force_custom_plan", settings)
+}
+
+// New connections reach the old primary until the address moves. Those that only listen or read
+// would stay there.
+func TestPool_Left(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(*pgxpool.Config) {})
+	store := newStore(t, pool)
+	require.NoError(t, store.Migrate(t.Context()))
+	listens, listening := make(chan struct{}, 10), make(chan error, 1)
+	listen := func() {
+		err := store.(dataflow.Notifier).Listen(t.Context(), func() { listens <- struct{}{} }, func(int64) {})
+		listening <- err
+	}
+	require.NoError(t, store.ProcessSeen(t.Context(), &dataflow.Process{ID: "p"}, time.Minute))
+	alive := func() error {
+		_, err := store.ProcessAlive(t.Context(), "p", time.Minute)
+		return err
+	}
+	name := pgx.Identifier{pool.Config().ConnConfig.Database}.Sanitize()
+	admin, err := pgx.ConnectConfig(t.Context(), pool.Config().ConnConfig)
+	require.NoError(t, err)
+	defer admin.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the server ends anyway
+	_, err = admin.Exec(t.Context(), "alter database "+name+" set default_transaction_read_only = on")
+	require.NoError(t, err)
+	pool.Reset()
+	require.ErrorContains(t, alive(), "read-only")
+	go listen() // at the server that takes no writes
+	<-listens
+	_, err = admin.Exec(t.Context(), "alter database "+name+" reset default_transaction_read_only")
+	require.NoError(t, err)
+	require.Empty(t, listening)
+	require.NoError(t, alive())
+	require.Eventually(t, func() bool { return len(listening) == 1 }, 20*time.Second, 5*time.Millisecond, "it has gone on at the old one")
+	require.ErrorContains(t, <-listening, "the server became read-only")
+	go listen()
+	<-listens
+	for range 3 {
+		require.NoError(t, alive())
+	}
+	require.Empty(t, listening, "it is closed once")
 }

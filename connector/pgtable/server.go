@@ -61,8 +61,8 @@ var left sync.Map //nolint:gochecknoglobals // several sources and targets share
 
 // leave closes the connections of a pool when the server turned read-only after this
 // connection was made. Such a server may have been the primary before a fail-over: it still
-// answers, but never has new rows. It goes on to do so while the address still leads there. From
-// version 14 on, servers report the setting.
+// answers, but never has new rows. It goes on to do so while the address still leads there, and
+// once more when it no longer does. From version 14 on, servers report the setting.
 func leave(pool *pgxpool.Pool, conn *pgx.Conn) {
 	if conn == nil {
 		return
@@ -79,6 +79,7 @@ func leave(pool *pgxpool.Pool, conn *pgx.Conn) {
 	case now != "on":
 		if again {
 			left.Delete(pool)
+			pool.Reset()
 		}
 	case before == "off", again && time.Since(at.(time.Time)) >= leaveAgain: //nolint:forcetypeassert // only leave stores there
 		left.Store(pool, time.Now()) //nolint:forbidigo // how long it takes, not what time it is

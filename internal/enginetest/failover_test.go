@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -121,9 +122,16 @@ func (f *failover) goesOn(t *testing.T, tables ...string) {
 // which is not the pool's, and those that only read.
 func (f *failover) left(t *testing.T) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		return f.number(t, f.primary, "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()") == 0
-	}, patience, 50*time.Millisecond, "a connection has stayed at the old primary")
+	conn, err := pgx.Connect(t.Context(), f.primary.URL())
+	require.NoError(t, err)
+	defer conn.Close(t.Context()) //nolint:errcheck // it was only to be asked
+	var stayed string
+	if !assert.Eventually(t, func() bool {
+		return conn.QueryRow(t.Context(), `select coalesce(string_agg(query || ', made ' || backend_start || ', used ' || state_change, e'\n'), '')
+			from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()`).Scan(&stayed) == nil && stayed == ""
+	}, patience, 50*time.Millisecond) {
+		require.Empty(t, stayed, "at the old primary")
+	}
 }
 
 const failoverRows = 6000
