@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -32,11 +33,16 @@ func triggerRows[T any](t *testing.T, pool *pgxpool.Pool, name string, rows []T,
 	return triggerFlow(t, pool, flow)
 }
 
+// migrated has the pools that triggerFlow has migrated. It takes longer than a small run.
+var migrated sync.Map //nolint:gochecknoglobals // tests call it with the pool alone
+
 func triggerFlow(t *testing.T, pool *pgxpool.Pool, flow *dataflow.Flow) (*dataflow.Run, error) {
 	t.Helper()
 	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
-	require.NoError(t, client.Migrate(t.Context()))
+	if _, done := migrated.LoadOrStore(pool, nil); !done {
+		require.NoError(t, client.Migrate(t.Context()))
+	}
 	require.NoError(t, client.Register(t.Context()))
 	return client.Trigger(t.Context(), flow.Name, nil)
 }
