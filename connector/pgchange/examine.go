@@ -192,18 +192,24 @@ func (e *examiner) table(ctx context.Context, conn *pgx.Conn, t *table) error {
 	if e.options.OnlyChanges {
 		return nil
 	}
-	var may bool
+	var may, hides bool
 	err := conn.QueryRow(ctx, `
-select coalesce((select bool_and(pg_catalog.has_column_privilege($1::oid, a, 'select')) from unnest($2::text[]) a), true)
-	and pg_catalog.has_schema_privilege((select relnamespace from pg_catalog.pg_class where oid = $1::oid), 'usage')`, t.oid, t.columns).Scan(&may)
+select pg_catalog.row_security_active($1::oid), coalesce((select bool_and(pg_catalog.has_column_privilege($1::oid, a, 'select')) from unnest($2::text[]) a), true)
+	and pg_catalog.has_schema_privilege((select relnamespace from pg_catalog.pg_class where oid = $1::oid), 'usage')`, t.oid, t.columns).Scan(&hides, &may)
 	if err != nil {
 		return fmt.Errorf("look at the rights on table %s: %w", t.name, err)
 	}
+	if may && !hides {
+		return nil
+	}
+	role := "the role"
+	if err := conn.QueryRow(ctx, "select quote_ident(current_user)").Scan(&role); err != nil {
+		return err
+	}
+	if hides {
+		e.problem("row security may hide rows of table %s from the role, which the first load must read: alter role %s bypassrls, or read as the owner of the table", t.name, role)
+	}
 	if !may {
-		role := "the role"
-		if err := conn.QueryRow(ctx, "select quote_ident(current_user)").Scan(&role); err != nil {
-			return err
-		}
 		schema, _, _ := strings.Cut(t.sql, ".")
 		e.problem("the role may not read table %s, which the first load does: grant usage on schema %s to %s, and grant select on %s to %[3]s", t.name, schema, role, t.sql)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/pgtable"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 const (
@@ -174,6 +175,9 @@ func (r *reader[T]) query(ctx context.Context, tx pgx.Tx, c *chunk[T]) error {
 		c.rows = append(c.rows, chunkRow{values: kept.row(result.Values())})
 	}
 	_, err = result.Close()
+	if sqlstate.Has(err, "42501") {
+		return fmt.Errorf("the role must be able to read all rows, whose changes the log has: grant it select on the table, and where row security hides rows from it, alter role … bypassrls: %w", err)
+	}
 	if n := len(c.rows); n > 0 {
 		r.chunkRows = min(max(chunkBytes/max(kept.size/n, 1), leastChunk), mostChunk)
 	}

@@ -1,6 +1,7 @@
 package pgchange_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -176,4 +177,29 @@ func TestStream_WalLevel(t *testing.T) {
 	pool := s.create("source", itemTable, `create publication p for table item`)
 	err := follow(t, pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s"}), nil).fails()
 	require.ErrorContains(t, err, `wal_level is "replica": alter system set wal_level = logical, and restart the server`)
+}
+
+// The log has the changes of rows that row security hides from the role. So a load without them is an error.
+func TestStream_RowSecurity(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", itemTable, `insert into item select n, n from generate_series(1, 4) n`, `create publication p for table item`,
+		`alter table item enable row level security`, `create policy even on item using (id % 2 = 0)`, `create role follower login replication`, `grant select on item to follower`)
+	config := pool.Config().Copy()
+	config.ConnConfig.User = "follower"
+	follower, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	defer follower.Close()
+	options := pgchange.Options{Publication: "p", Slot: "s"}
+	hides := func() bool {
+		return slices.Contains(findings(t, follower, options), `problem: row security may hide rows of table public.item from the role, which the first load must read: alter role follower bypassrls, or read as the owner of the table`)
+	}
+	require.True(t, hides())
+	stream := pgchange.Stream[item1](follower, options)
+	f := follow(t, stream, nil)
+	at := f.mark(one)
+	require.ErrorContains(t, f.fails(), `load table public.item: the role must be able to read all rows`)
+	exec(t, pool, `alter role follower bypassrls`)
+	require.False(t, hides())
+	require.Len(t, follow(t, stream, &at).next(4), 4)
 }

@@ -61,6 +61,7 @@ func (s *stream) control(ctx context.Context) (*pgx.Conn, error) {
 	}
 	settings(c.RuntimeParams, s.loader())
 	c.RuntimeParams["synchronous_commit"] = "local" // a watermark must reach the log at once, and no standby
+	c.RuntimeParams["row_security"] = "off"         // rows that a policy hides are an error: the log has their changes
 	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
 		return nil, err
