@@ -69,6 +69,8 @@
 //     that is read into a struct.
 //   - A numeric column with a scale, such as numeric(5,2), rounds what is written, as in
 //     each insert statement.
+//   - Texts of Go are UTF-8. In a database of another encoding, the pool's connection string needs
+//     client_encoding=UTF8.
 //
 // An empty text is written as such, never as NULL. NULL is written for a nil pointer, a
 // nil slice, and a value that says that it is not valid.

@@ -84,6 +84,9 @@ func (s *funcSink[T]) AppendOnly() bool { return false }
 func (s *funcSink[T]) place() string { return "the target pgtable." + s.kind }
 
 func (s *funcSink[T]) writeRows(ctx context.Context, tx pgx.Tx, rows []T) error {
+	if err := checkEncoding(tx.Conn()); err != nil {
+		return err
+	}
 	return s.f(ctx, ownTx{tx}, rows)
 }
 

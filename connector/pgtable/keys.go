@@ -127,9 +127,9 @@ func (k *keys) lookUp(ctx context.Context) ([]keyrange.Column, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields := slices.Clone(rows.FieldDescriptions())
+	fields, encoding := slices.Clone(rows.FieldDescriptions()), checkEncoding(rows.Conn())
 	rows.Close()
-	if err := rows.Err(); err != nil {
+	if err := errors.Join(rows.Err(), encoding); err != nil {
 		return nil, err
 	}
 	if rows, err = k.pool.Query(ctx, orderQuery, k.name.Sanitize(), k.table.Key); err != nil {

@@ -236,6 +236,9 @@ func (r *reader) fieldsOf(ctx context.Context) ([]pgconn.FieldDescription, error
 		return nil, err
 	}
 	defer conn.Release()
+	if err := checkEncoding(conn.Conn()); err != nil {
+		return nil, err
+	}
 	whole := r.unbounded()
 	rows, err := conn.Query(ctx, whole.query.DescribeQuery(), whole.args...)
 	if err != nil {

@@ -158,6 +158,9 @@ func (s *selection) read(ctx context.Context, record reflect.Value, yield func(k
 		return err
 	}
 	defer conn.Release()
+	if err := checkEncoding(conn.Conn()); err != nil {
+		return err
+	}
 	described, err := conn.Conn().Prepare(ctx, "", s.sql)
 	if err != nil {
 		return err

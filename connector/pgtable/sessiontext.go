@@ -16,6 +16,21 @@ import (
 // text may depend on settings of the session. checkTexts refuses it in a session whose settings make
 // it another text than the defaults do, as the text may then mean another value elsewhere.
 
+// checkEncoding returns an error if the server takes the session's texts, which are UTF-8 in Go, for
+// texts of another encoding. That is so in a database of another encoding, unless the client says
+// otherwise. SQL_ASCII converts nothing.
+func checkEncoding(conn *pgx.Conn) error {
+	client, server := conn.PgConn().ParameterStatus("client_encoding"), conn.PgConn().ParameterStatus("server_encoding")
+	switch {
+	case client == "UTF8", client == "": // a proxy may not say it
+		return nil
+	case client == "SQL_ASCII" && (server == "UTF8" || server == "SQL_ASCII"):
+		return nil
+	default:
+		return dataflow.Permanent(fmt.Errorf("the session's client_encoding is %s, in which Postgres would read and write other characters than the records have: add client_encoding=UTF8 to the pool's connection string", client))
+	}
+}
+
 // typeParts finds the types of which those of inside consist.
 const typeParts = `
 	select inside.type, part.oid

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -98,6 +99,7 @@ type tableColumn struct {
 //   - which of its constraints, as SQL, are checked at the commit;
 //   - whether this role may read all of it, as reading ctid needs;
 //   - which locale the session's money has;
+//   - whether NULL in an array that is sent as text is NULL, and not the text NULL;
 //   - the number of the server process, which a proxy hides when one connects.
 const targetQuery = `
 with root (oid) as (
@@ -116,7 +118,7 @@ select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active
 	c.relkind::text,
 	coalesce((select string_agg(pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(d.conname), ', ' order by d.oid)
 		from pg_catalog.pg_constraint d join pg_catalog.pg_namespace n on n.oid = d.connamespace where d.conrelid = c.oid and d.condeferred), ''),
-	pg_catalog.has_table_privilege(c.oid, 'select'), current_setting('lc_monetary'), pg_backend_pid()
+	pg_catalog.has_table_privilege(c.oid, 'select'), current_setting('lc_monetary'), current_setting('array_nulls')::boolean, pg_backend_pid()
 from pg_catalog.pg_class c where c.oid = to_regclass($1)`
 
 // target is a table to write to, with the answers of targetQuery.
@@ -137,6 +139,9 @@ type target struct {
 
 // lookUp looks up a table. key are the columns of the key of an upsert.
 func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier, key []string) (*target, error) {
+	if err := checkEncoding(tx.Conn()); err != nil {
+		return nil, err
+	}
 	columns, err := tableColumns(ctx, tx, table)
 	if err != nil {
 		return nil, err
@@ -145,13 +150,16 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier, key []string) 
 		return nil, err
 	}
 	t := &target{columns: columns, arrays: isPlain(tx.Conn())}
+	var nulls bool
 	var pid uint32
-	err = tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.before, &t.looks, &t.kind, &t.deferred, &t.readable, &t.money, &pid)
+	err = tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.before, &t.looks, &t.kind, &t.deferred, &t.readable, &t.money, &nulls, &pid)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, noTable(table) // it has just gone
 	case err != nil:
 		return nil, fmt.Errorf("look up the table: %w", err)
+	case !nulls:
+		return nil, dataflow.Permanent(errors.New("array_nulls is off in this session, in which a NULL in an array would become the text NULL: set array_nulls to on for this role"))
 	}
 	// In transaction mode, a temporary table would stay in a process of the pooler's.
 	t.temporary = t.temporary && pid == tx.Conn().PgConn().PID()
