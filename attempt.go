@@ -270,9 +270,14 @@ func (a *attempt) reclaim(ctx context.Context) error {
 		claim, err = q.RunHeld(ctx, a.claimed, a.config.Lease)
 		return err
 	})
+	if err != nil {
+		err = fmt.Errorf("look at the checkpoint: %w", err)
+	}
 	switch {
+	case err != nil && a.store.Classify(err) == FaultConflict:
+		return Transient(err) // nothing is lost by another look
 	case err != nil:
-		return fmt.Errorf("look at the checkpoint: %w", err)
+		return err
 	case claim == nil:
 		return ErrFenced
 	case claim.Run.CancelRequestedAt != nil:

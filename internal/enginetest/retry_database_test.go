@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -65,6 +66,44 @@ func TestTrouble_Postgres(t *testing.T) {
 			t.exactly(30)
 		})
 	}
+}
+
+// After trouble, the run looks where its checkpoint is. Another transaction may be in the way there too.
+func TestTrouble_Locked(t *testing.T) {
+	t.Parallel()
+	free := dbtest.Postgres(t)
+	config := free.Config()
+	config.ConnConfig.RuntimeParams["lock_timeout"] = "100ms"
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	db := migrated(onPool(t, pool))
+	db.table("numbers")
+	var locked atomic.Bool
+	var unlocked sync.WaitGroup
+	defer unlocked.Wait()
+	run, err := db.execute(db.registered(troubled(func(ctx context.Context) error {
+		if !locked.Swap(true) {
+			lock, err := free.Begin(context.WithoutCancel(ctx))
+			if err != nil {
+				return err
+			}
+			unlocked.Go(func() {
+				time.Sleep(time.Second)
+				_ = lock.Rollback(context.WithoutCancel(ctx))
+			})
+			if _, err := lock.Exec(ctx, `select from dataflow_run for update`); err != nil {
+				return err
+			}
+		}
+		tx, _ := dataflowpgx.TxFrom(ctx)
+		_, err := tx.Exec(ctx, `select pg_terminate_backend(pg_backend_pid())`)
+		return err
+	})), "numbers")
+	require.NoError(t, err)
+	require.Equal(t, 1, run.Attempt)
+	require.Empty(t, run.Errors)
+	db.exactly(30)
 }
 
 // While trouble lasts, the run says what it waits for. Afterwards it does not.
