@@ -223,7 +223,7 @@ func (l *firstLoad) look(ctx context.Context, ranges []*Run) (over bool, err err
 		return true, nil
 	}
 	for _, run := range failed {
-		if !run.EndedAt.Before(*l.a.run.StartedAt) {
+		if !givenUpAt(run).Before(*l.a.run.StartedAt) {
 			_, part := run.rangeOf()
 			return false, Permanent(fmt.Errorf("range %d of %d of the first load, %s, is %s, as run %d%s: the cursor stays at the beginning, and the flow's next run goes on with the ranges that are missing",
 				part, len(ranges), betweenText(fromOf(run), run.UntilCursor), run.State, run.ID, whyEnded(run)))
@@ -237,6 +237,15 @@ func (l *firstLoad) look(ctx context.Context, ranges []*Run) (over bool, err err
 	}
 	l.tell(ctx, fmt.Sprintf("%s%d of %d are done, %d are in progress", waitsForRanges, done, len(ranges), working))
 	return false, nil
+}
+
+// givenUpAt returns when it was decided that a range does not go on. One that is cancelled at work ends some time
+// after that: a run that began meanwhile goes on with it.
+func givenUpAt(run *Run) time.Time {
+	if run.State == RunCancelled && run.CancelRequestedAt != nil {
+		return *run.CancelRequestedAt
+	}
+	return *run.EndedAt
 }
 
 // whyEnded says why a range has failed or was cancelled.

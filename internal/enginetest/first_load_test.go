@@ -366,6 +366,47 @@ func TestFirstLoad_CancelledWhilePending(t *testing.T) {
 	})
 }
 
+// A range that is at work ends some time after the run that waits was cancelled. The flow's next run may have begun
+// by then: it goes on with that range, and does not fail for it.
+func TestFirstLoad_CancelledRangeEndsLate(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		l := newChanging(40)
+		client, run := t.halfway(l)
+		reached, goOn := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		l.onRead = func() { once.Do(func() { close(reached); <-goOn }) }
+		atWork := t.number("select min(id) from dataflow_run where trigger = 'first_load' and state = 'pending'")
+		ended := make(chan error, 1)
+		go func() {
+			_, err := dataflow.NewFlowExecutor(client).Execute(t.Context(), atWork)
+			ended <- err
+		}()
+		receive(t, reached)
+		_, err := client.Cancel(t.Context(), run.ID, "ann", "not now")
+		require.NoError(t, err)
+
+		next, err := client.Enqueue(t.Context(), "l", nil)
+		require.NoError(t, err)
+		worked := make(chan error, 1)
+		go func() {
+			_, err := dataflow.NewFlowExecutor(client).Execute(t.Context(), next.ID)
+			worked <- err
+		}()
+		require.Eventually(t, func() bool {
+			waiting, err := client.Run(t.Context(), next.ID)
+			return err == nil && strings.HasSuffix(waiting.WaitsFor, "are done, 1 are in progress")
+		}, patience, 10*time.Millisecond)
+		close(goOn)
+		require.Error(t, receive(t, ended))
+		late, err := client.Run(t.Context(), atWork)
+		require.NoError(t, err)
+		require.Equal(t, dataflow.RunCancelled, late.State)
+		require.NoError(t, receive(t, worked))
+		t.requireLoaded(client, l)
+	})
+}
+
 // If somebody sets the cursor meanwhile, the ranges end before the flow reads on from there.
 func TestFirstLoad_CursorSet(t *testing.T) {
 	t.Parallel()
