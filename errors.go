@@ -159,6 +159,8 @@ type RunError struct {
 	RunID int64
 	Flow  string
 	Err   error
+
+	wait time.Duration // until the next attempt
 }
 
 func (e *RunError) Error() string {

@@ -61,7 +61,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	case EventRunCancelled:
 		return run, run.Err()
 	default:
-		err := &RunError{RunID: run.ID, Flow: a.flow.Name, Err: cause}
+		err := &RunError{RunID: run.ID, Flow: a.flow.Name, Err: cause, wait: p.Delay}
 		if kind == EventRunFailed {
 			e.client.tripped(context.WithoutCancel(ctx), run, err)
 			e.client.gaveUp(context.WithoutCancel(ctx), run, err)
@@ -156,7 +156,7 @@ func (e *FlowExecutor) endAlone(ctx context.Context, p *RunEndParams) (answer En
 		}
 		opts := river.InsertOpts{Queue: run.Queue}
 		if p.Delay > 0 { // otherwise it is due by the database's clock, and this process's may be slow
-			opts.ScheduledAt = run.RunAfter
+			opts.ScheduledAt = e.client.now().Add(p.Delay)
 		}
 		if e.job != nil {
 			opts.Priority = e.job.Priority

@@ -154,7 +154,7 @@ func (j *DataFlowJob) outcome(ctx context.Context, log func() *slog.Logger, job 
 	case err == nil:
 		return nil
 	case errors.As(err, &re):
-		return j.failed(job, run, err)
+		return j.failed(job, run, err, re.wait)
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrDisabled), errors.Is(err, ErrRunFinished), errors.Is(err, ErrFenced),
 		errors.Is(err, ErrAlreadyRunning) && run != nil && run.State == RunInProgress: // whoever has the run ends it
 		log().InfoContext(ctx, "dataflow: job has nothing to do", slog.String(logReason, err.Error()))
@@ -182,14 +182,14 @@ func (j *DataFlowJob) outcome(ctx context.Context, log func() *slog.Logger, job 
 	}
 }
 
-// failed turns a failed attempt at the run into River's outcome of the job.
-func (j *DataFlowJob) failed(job *river.Job[DataFlowArgs], run *Run, err error) error {
+// failed turns a failed attempt at the run, whose next one comes after a wait, into River's outcome of the job.
+func (j *DataFlowJob) failed(job *river.Job[DataFlowArgs], run *Run, err error, wait time.Duration) error {
 	switch run.State {
 	case RunPending:
 		if job.Attempt >= job.MaxAttempts {
 			return river.JobCancel(err) // FlowExecutor.end has added a job that goes on
 		}
-		job.Args.retryAt = run.RunAfter
+		job.Args.retryAt = j.client.now().Add(wait) // River's clock is that of a process, and RunAfter the database's
 		return err
 	case RunFailed:
 		if job.Attempt < job.MaxAttempts {

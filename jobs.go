@@ -320,7 +320,11 @@ func (j *jobs) paramsOf(run *Run, opts river.InsertOpts) (DataFlowArgs, *river.I
 		// every 5 s, and 15 s after its leader has died.
 		opts.ScheduledAt = time.Time{}
 	}
-	return DataFlowArgs{FlowID: FlowRef(run.FlowID), RunID: run.ID}, &opts, err
+	args := DataFlowArgs{FlowID: FlowRef(run.FlowID), RunID: run.ID}
+	if j.config.Clock == nil { // River keeps the real clock
+		args.due = run.RunAfter
+	}
+	return args, &opts, err
 }
 
 // wakeNext adds a River job for the run that waits longest for the place of a run that goes

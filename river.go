@@ -119,6 +119,7 @@ type DataFlowArgs struct {
 	RunID int64 `json:"run_id,omitempty"`
 
 	id      int64     // the id that the job is to have, 0: any
+	due     time.Time // since when the run is due by the database's clock, zero: not known
 	name    string    // the flow's, if FlowID was one; FlowID is 0 then
 	err     error     // why the args could not be read
 	retryAt time.Time // when a failed run is tried again
@@ -127,16 +128,21 @@ type DataFlowArgs struct {
 // Kind returns "data_flow".
 func (DataFlowArgs) Kind() string { return "data_flow" }
 
-// Hooks returns the hook by which River gives a job the id that was reserved with its run.
-func (DataFlowArgs) Hooks() []rivertype.Hook { return []rivertype.Hook{&reservedID{}} }
+// Hooks returns the hook by which River gives a job the id that was reserved with its run, and its time.
+func (DataFlowArgs) Hooks() []rivertype.Hook { return []rivertype.Hook{&ofRun{}} }
 
-// reservedID is a hook of River's. River asks for it once, so the id is in the args.
-type reservedID struct{ river.HookDefaults }
+// ofRun is a hook of River's. River asks for it once, so what a job gets is in its args.
+type ofRun struct{ river.HookDefaults }
 
-// InsertBegin implements rivertype.HookInsertBegin.
-func (*reservedID) InsertBegin(_ context.Context, params *rivertype.JobInsertParams) error {
-	if args, ok := params.Args.(DataFlowArgs); ok && args.id != 0 {
+// InsertBegin implements rivertype.HookInsertBegin. River takes jobs up by the database's clock, but inserts them with
+// the time of this process (riverpgxv5 v0.51.1, JobInsertFastMany), whose clock may be ahead.
+func (*ofRun) InsertBegin(_ context.Context, params *rivertype.JobInsertParams) error {
+	args, ok := params.Args.(DataFlowArgs)
+	if ok && args.id != 0 {
 		params.ID = &args.id
+	}
+	if ok && !args.due.IsZero() && params.State == rivertype.JobStateAvailable {
+		params.ScheduledAt = &args.due
 	}
 	return nil
 }

@@ -245,7 +245,9 @@ order by r.lease_until limit 1
 for update of r skip locked`
 
 // If a process dies after it fetched a job and before it claimed the run, River notices
-// only after an hour. River's rows have the real clock, so they are compared with now().
+// only after an hour. A job whose time is far from now waits for somebody's wrong clock, for
+// River's own backoff, or because its row was edited: those of this library snooze for seconds.
+// River's rows have the real clock, so they are compared with now().
 const (
 	stranded = `
 from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
@@ -254,7 +256,9 @@ where r.state = 'pending' and r.queue <> '' and r.run_after < {now} - $1::bigint
 	and f.state = 'active'
 	and (j.id is null or j.state in ('completed', 'discarded', 'cancelled')
 		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = any($2) then '' else r.queue end)
-		or j.state = 'running' and j.attempted_at < now() - $1::bigint * interval '1 microsecond')`
+		or j.state = 'running' and j.attempted_at < now() - $1::bigint * interval '1 microsecond'
+		or j.state in ('available', 'scheduled', 'retryable') and j.scheduled_at > now() + interval '1 minute'
+		or j.state in ('scheduled', 'retryable') and j.scheduled_at < now() - interval '1 minute')`
 
 	sqlRunsStranded = `select r.run_after, r.id, r.flow_id` + stranded + ` and (r.run_after, r.id) > ($3, $4)
 order by r.run_after, r.id limit $5`

@@ -74,7 +74,8 @@ func (t *test) waiting(flowID int64) *dataflow.Run {
 func strandedJob(t *test) {
 	f := t.queuedFlow("orders", `{"type":"job_queue","queue":"etl"}`)
 	run := t.waiting(f.ID)
-	long, now := time.Now().Add(-time.Hour).UTC().Format(time.DateTime), time.Now().UTC().Format(time.DateTime)
+	text := func(after time.Duration) string { return time.Now().Add(after).UTC().Format(time.DateTime) }
+	long, now, later := text(-time.Hour), text(0), text(time.Hour)
 	for _, c := range []struct {
 		job  string
 		want bool
@@ -82,8 +83,14 @@ func strandedJob(t *test) {
 		{"state = 'available'", false},
 		{"state = 'running', attempt = 1, attempted_at = '" + now + "'", false},
 		{"state = 'running', attempt = 1, attempted_at = '" + long + "'", true},
-		{"state = 'retryable'", false},
-		{"state = 'scheduled'", false},
+		{"state = 'available', scheduled_at = '" + long + "'", false},
+		{"state = 'available', scheduled_at = '" + later + "'", true},
+		{"state = 'retryable', scheduled_at = '" + now + "'", false},
+		{"state = 'retryable', scheduled_at = '" + long + "'", true},
+		{"state = 'retryable', scheduled_at = '" + later + "'", true},
+		{"state = 'scheduled', scheduled_at = '" + now + "'", false},
+		{"state = 'scheduled', scheduled_at = '" + long + "'", true},
+		{"state = 'scheduled', scheduled_at = '" + later + "'", true},
 		{"state = 'completed', finalized_at = '" + long + "'", true},
 		{"state = 'discarded', finalized_at = '" + long + "'", true},
 		{"state = 'cancelled', finalized_at = '" + long + "'", true},

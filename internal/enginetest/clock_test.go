@@ -2,7 +2,10 @@ package enginetest_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,6 +74,55 @@ func TestClock_Skew(t *testing.T) {
 					t.exactly(30)
 				}
 			})
+		})
+	}
+}
+
+// serverClock returns a database on Postgres whose clock differs from that of this process. River asks it for the time
+// as the library does, by name.
+func serverClock(t *testing.T, by time.Duration) *dbT {
+	t.Helper()
+	pool := template.Postgres(t)
+	for _, statement := range []string{
+		fmt.Sprintf("create function public.now() returns timestamptz stable language sql as $$ select pg_catalog.now() + interval '%d seconds' $$", int(by.Seconds())),
+		fmt.Sprintf("create function public.clock_timestamp() returns timestamptz volatile language sql as $$ select pg_catalog.clock_timestamp() + interval '%d seconds' $$", int(by.Seconds())),
+		"do $$ begin execute format('alter database %I set search_path = public, pg_catalog', current_database()); end $$",
+	} {
+		_, err := pool.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	pool.Reset()
+	return onPool(t, pool)
+}
+
+// River jobs get times of this process's clock, and their runs times of the database's. Whichever is ahead, a run begins
+// at once, goes on with its next slice at once, and is tried again when it is due by the database's clock.
+func TestClock_ServerAndRiver(t *testing.T) {
+	t.Parallel()
+	for name, by := range map[string]time.Duration{"server ahead": time.Hour, "server behind": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := serverClock(t, by)
+			require.WithinDuration(t, time.Now().Add(by), time.Unix(db.number("select extract(epoch from clock_timestamp())::bigint"), 0), patience)
+			var failed atomic.Bool
+			source := dataflow.Paged(func(_ context.Context, from int) (dataflow.Page[int, int], error) {
+				if from == 0 && failed.CompareAndSwap(false, true) {
+					return dataflow.Page[int, int]{}, errors.New("once")
+				}
+				if from == 4 {
+					return dataflow.Page[int, int]{Next: from}, nil
+				}
+				return dataflow.Page[int, int]{Rows: []int{from + 1}, Next: from + 1, More: true}, nil
+			})
+			flow := db.numbersFlow("orders", source, dataflow.JobQueue{BatchSize: 1})
+			client := db.started(db.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}, Lease: time.Second, Slice: time.Millisecond, River: db.quickRiver()}))
+			run, err := client.Trigger(t.Context(), "orders", nil)
+			require.NoError(t, err)
+			run, err = db.wait(client, run.ID)
+			require.NoError(t, err)
+			require.Len(t, run.Errors, 1, "an attempt failed")
+			require.Greater(t, run.LeaseNumber, int64(2), "it had slices")
+			db.exactly(4)
 		})
 	}
 }
