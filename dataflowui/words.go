@@ -47,18 +47,35 @@ func schedule(f jsonview.Flow) string {
 	}
 	text := strings.Trim(string(t.Interval), `"`)
 	if d, err := time.ParseDuration(text); err == nil && d > 0 {
-		return "every " + span(d)
+		return "every " + exactly(d)
 	}
 	if n, err := strconv.ParseFloat(text, 64); err == nil && n > 0 {
-		return "every " + span(time.Duration(n*float64(time.Second)))
+		return "every " + exactly(time.Duration(n*float64(time.Second)))
 	}
 	if f.NextRunAt != nil {
 		return "by its schedule"
 	}
-	return "on request"
+	return "no schedule"
 }
 
-// cronWords says in words what an expression means, if it is one of the usual ones.
+// exactly is a duration with all its units, where span names the largest alone: "1 h 30 min".
+func exactly(d time.Duration) string {
+	var parts []string
+	for _, unit := range []struct {
+		d    time.Duration
+		name string
+	}{{24 * time.Hour, " days"}, {time.Hour, " h"}, {time.Minute, " min"}, {time.Second, " s"}, {time.Millisecond, " ms"}} {
+		if n := d / unit.d; n > 1 || n == 1 && unit.d < 24*time.Hour {
+			parts = append(parts, strconv.FormatInt(int64(n), 10)+unit.name)
+			d %= unit.d
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// cronWords says in words what an expression means, if it is one of the usual ones. A step that does
+// not divide an hour or a day begins anew with each, and a day after the 28th is not in each month:
+// no few words say that.
 func cronWords(expression string) string {
 	fields := strings.Fields(expression)
 	if len(fields) != 5 {
@@ -66,18 +83,18 @@ func cronWords(expression string) string {
 	}
 	minute, hour, day, month, weekday := fields[0], fields[1], fields[2], fields[3], fields[4]
 	daily := day == "*" && month == "*"
-	step, everyMinutes := strings.CutPrefix(minute, "*/")
-	hours, everyHours := strings.CutPrefix(hour, "*/")
+	minutes, everyMinutes := stepOf(minute, 60)
+	hours, everyHours := stepOf(hour, 24)
 	at, minutely := isNumber(minute)
 	switch {
 	case minute == "*" && hour == "*" && daily && weekday == "*":
 		return "every minute"
 	case everyMinutes && hour == "*" && daily && weekday == "*":
-		return "every " + step + " min"
+		return fmt.Sprintf("every %d min", minutes)
 	case minutely && hour == "*" && daily && weekday == "*":
 		return fmt.Sprintf("every hour at minute %d", at)
 	case minutely && everyHours && daily && weekday == "*":
-		return fmt.Sprintf("every %s h at minute %d", hours, at)
+		return fmt.Sprintf("every %d h at minute %d", hours, at)
 	}
 	clock, ok := clockOf(hour, minute)
 	days, named := weekdays(weekday)
@@ -87,11 +104,18 @@ func cronWords(expression string) string {
 		return "daily at " + clock
 	case ok && daily && named:
 		return days + " at " + clock
-	case ok && monthly && month == "*" && weekday == "*":
+	case ok && monthly && date <= 28 && month == "*" && weekday == "*":
 		return fmt.Sprintf("on day %d of each month at %s", date, clock)
 	default:
 		return "cron " + expression
 	}
+}
+
+// stepOf reads a field such as */15, if its step divides the whole.
+func stepOf(field string, whole int) (int, bool) {
+	text, every := strings.CutPrefix(field, "*/")
+	n, ok := isNumber(text)
+	return n, every && ok && n > 0 && whole%n == 0
 }
 
 func isNumber(text string) (int, bool) {

@@ -30,6 +30,11 @@ func TestSchedule(t *testing.T) {
 		"0 0 1 1 *":           "cron 0 0 1 1 *",
 		"@daily":              "cron @daily",
 		"CRON_TZ=Asia/Tokyo ": "cron CRON_TZ=Asia/Tokyo ",
+		"*/45 * * * *":        "cron */45 * * * *", // at minutes 0 and 45
+		"*/10,5 * * * *":      "cron */10,5 * * * *",
+		"0 */5 * * *":         "cron 0 */5 * * *", // at 20:00, and 4 hours later
+		"0 3 31 * *":          "cron 0 3 31 * *",  // not in each month
+		"0 3 28 * *":          "on day 28 of each month at 03:00",
 	} {
 		require.Equal(t, want, cronWords(expression), expression)
 	}
@@ -40,7 +45,13 @@ func TestSchedule(t *testing.T) {
 	}
 	require.Equal(t, "daily at 03:00 Europe/Berlin", of(dataflow.Heartbeat{Schedule: dataflow.Schedule{Cron: "0 3 * * *", TimeZone: "Europe/Berlin"}}))
 	require.Equal(t, "every 5 min", of(dataflow.JobQueue{Interval: 5 * time.Minute}))
-	require.Equal(t, "on request", of(dataflow.Heartbeat{}))
+	for d, want := range map[time.Duration]string{
+		90 * time.Minute: "every 1 h 30 min", 90 * time.Second: "every 1 min 30 s", 1500 * time.Millisecond: "every 1 s 500 ms",
+		24 * time.Hour: "every 24 h", 7 * 24 * time.Hour: "every 7 days", 50*time.Hour + time.Second: "every 2 days 2 h 1 s",
+	} {
+		require.Equal(t, want, of(dataflow.Heartbeat{Interval: d}))
+	}
+	require.Equal(t, "no schedule", of(dataflow.Heartbeat{}), "it may run after another flow")
 }
 
 func TestLagText(t *testing.T) {
