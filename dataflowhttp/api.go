@@ -176,6 +176,7 @@ func acts[B, A any](handle func(ctx context.Context, a *api, q *call, b *B) (*A,
 type parameter struct {
 	name, kind, says string // kind is string, integer or boolean
 	values           []string
+	list             bool // it may be given several times
 }
 
 // call is what a handler gets.
@@ -261,15 +262,8 @@ func (q *call) check() error {
 	if !storable(q.PathValue("name")) {
 		return &problemError{http.StatusNotFound, "not_found", fmt.Sprintf("%q is not the name of a flow", q.PathValue("name"))}
 	}
-	for name, given := range q.URL.Query() {
-		if !q.route.takes(name) {
-			return &problemError{http.StatusBadRequest, "unknown_parameter", fmt.Sprintf("there is no parameter %q here", name)}
-		}
-		for _, text := range given {
-			if !storable(text) {
-				return &problemError{http.StatusBadRequest, "bad_parameter", fmt.Sprintf("parameter %s: it is %q: use UTF-8 without NUL characters", name, text)}
-			}
-		}
+	if err := q.checkQuery(); err != nil {
+		return err
 	}
 	if q.route.work.body == nil {
 		return nil
@@ -291,14 +285,38 @@ func (q *call) check() error {
 	return nil
 }
 
+func (q *call) checkQuery() error {
+	// URL.Query leaves out what it cannot read: a list would then lack a filter, and show what nobody asked for.
+	query, err := url.ParseQuery(q.URL.RawQuery)
+	if err != nil {
+		return &problemError{http.StatusBadRequest, "bad_parameter", fmt.Sprintf("the query cannot be read: %v: in a value, write %% as %%25, & as %%26 and ; as %%3B", err)}
+	}
+	for name, given := range query {
+		p := q.route.parameter(name)
+		if p == nil {
+			return &problemError{http.StatusBadRequest, "unknown_parameter", fmt.Sprintf("there is no parameter %q here", name)}
+		}
+		if len(given) > 1 && !p.list {
+			return &problemError{http.StatusBadRequest, "bad_parameter", fmt.Sprintf("parameter %s: it is given %d times: give it once", name, len(given))}
+		}
+		for _, text := range given {
+			if !storable(text) {
+				return &problemError{http.StatusBadRequest, "bad_parameter", fmt.Sprintf("parameter %s: it is %q: use UTF-8 without NUL characters", name, text)}
+			}
+		}
+	}
+	return nil
+}
+
 // storable reports whether a database can hold a text. Postgres answers others by an error.
 func storable(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
-func (r *route) takes(name string) bool {
-	for _, p := range r.query {
-		if p.name == name {
-			return true
+// parameter returns the parameter of that name, nil if the route has none.
+func (r *route) parameter(name string) *parameter {
+	for i := range r.query {
+		if r.query[i].name == name {
+			return &r.query[i]
 		}
 	}
-	return false
+	return nil
 }

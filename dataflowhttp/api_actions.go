@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/jsonview"
@@ -21,6 +22,9 @@ func ptr[T any](v T) *T { return &v }
 
 // decodeStrictly reads one JSON value, and refuses fields that v does not have.
 func decodeStrictly(data []byte, v any) error {
+	if !utf8.Valid(data) { // package json would put other characters in place of these bytes
+		return errors.New("the body is not in UTF-8")
+	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {

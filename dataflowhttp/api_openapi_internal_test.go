@@ -64,6 +64,9 @@ func (d *describer) operation(r route) map[string]any {
 		if p.values != nil {
 			schema["enum"] = p.values
 		}
+		if p.list {
+			schema = map[string]any{"type": "array", "items": schema}
+		}
 		params = append(params, map[string]any{"name": p.name, "in": "query", "description": p.says, "schema": schema})
 	}
 	problem := map[string]any{"description": "a problem (RFC 9457)", "content": map[string]any{"application/problem+json": map[string]any{"schema": d.schema(reflect.TypeFor[Problem]())}}}

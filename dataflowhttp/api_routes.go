@@ -153,7 +153,7 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 		method: "GET", path: "/runs", action: ActionRead, summary: "List runs, newest first", status: http.StatusOK, work: reads(listRuns),
 		query: []parameter{
 			ofFlow,
-			{name: "state", kind: "string", says: "only runs in this state; give it several times for several states", values: states},
+			{name: "state", kind: "string", says: "only runs in this state; give it several times for several states", values: states, list: true},
 			{name: "trigger", kind: "string", says: "only runs with this trigger"},
 			{name: "due", kind: "boolean", says: "only pending runs whose time has come"},
 			{name: "backfill", kind: "string", says: "only the runs of this backfill of the flow"},

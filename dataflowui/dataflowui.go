@@ -18,6 +18,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -96,6 +97,11 @@ func (u *ui) mux() *http.ServeMux {
 		"GET /audit":               u.audit,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			// URL.Query leaves out what it cannot read: a list would then lack a filter.
+			if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+				u.problem(w, r, http.StatusBadRequest, fmt.Sprintf("The address cannot be read: %v. In a value, write %% as %%25, & as %%26 and ; as %%3B.", err))
+				return
+			}
 			v, err := page(r)
 			u.answer(w, r, v, err)
 		})

@@ -233,3 +233,14 @@ func TestNew_Coalesced(t *testing.T) {
 	require.Equal(t, "The backfill was asked for.", said("/flows/stuck/backfill", "reason", "x", "from", "1"))
 	require.Equal(t, "It was asked for before, and still waits: nothing was added.", said("/flows/stuck/backfill", "reason", "x", "from", "1"))
 }
+
+// An address that cannot be read must not show a list without the filter in it.
+func TestNew_AddressThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "/ops", &dataflowui.Options{}, "two")
+	for _, path := range []string{"/runs?flow=100%&state=failed", "/runs?flow=a;b", "/?state=trouble;q=x", "/audit?actor=%zz", "/dead-letters?flow=%", "/skipped-ticks?flow=%"} {
+		status, body := s.get(path)
+		require.Equal(t, http.StatusBadRequest, status, path)
+		require.Contains(t, body, "write % as %25", path)
+	}
+}
