@@ -3,6 +3,7 @@ package dataflow
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -130,9 +131,15 @@ func decodePayload(l *DeadLetterRecord, row any) error {
 		return exact.Unmarshal(l.Payload, row)
 	case l.EditedAt == nil && bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):
 		return errors.New("it failed when it was read, and nothing but its text is known: edit it into a JSON object with the record's fields")
-	default:
-		return exact.Strict(l.Payload, row)
 	}
+	if err := exact.Strict(l.Payload, row); err != nil || string(bytes.TrimSpace(l.Payload)) != "null" {
+		return err
+	}
+	// Of a null, package json makes zero values.
+	if data, err := json.Marshal(row); err != nil || string(data) != "null" {
+		return errors.New("it is null: discard the dead letter if nothing is to be written")
+	}
+	return nil
 }
 
 // errReplayed says that somebody else has written a dead letter, or has ended its tries.

@@ -110,6 +110,48 @@ func TestDeadLetter_ReplayNotUTF8(t *testing.T) {
 	})
 }
 
+// A null must not be written as a record of zero values, unless a record can be null.
+func TestDeadLetter_EditToNull(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		plain, pointers, broken := memory.NewSink[airport](), memory.NewSink[*airport](), true
+		refuse := func() error {
+			if broken {
+				return errBroken
+			}
+			return nil
+		}
+		keep := &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)}
+		client := t.registered(
+			dataflow.NewFlow("plain", memory.Slice([]airport{{"TXL", 900}}), dataflow.Map(func(_ context.Context, a airport) (airport, error) { return a, refuse() }), plain.Target(), keep),
+			dataflow.NewFlow("pointers", memory.Slice([]*airport{{"TXL", 900}}), dataflow.Map(func(_ context.Context, a *airport) (*airport, error) { return a, refuse() }), pointers.Target(), keep),
+		)
+		for _, name := range []string{"plain", "pointers"} {
+			_, err := client.Trigger(t.Context(), name, nil)
+			require.NoError(t, err)
+			letters, err := client.DeadLetters(t.Context(), &dataflow.DeadLetterListParams{Flow: name})
+			require.NoError(t, err)
+			require.Len(t, letters, 1)
+			_, err = client.EditDeadLetter(t.Context(), letters[0].ID, json.RawMessage(" null"), "ada")
+			if name == "pointers" {
+				require.NoError(t, err)
+				continue
+			}
+			require.ErrorContains(t, err, "it is null")
+			var ce *dataflow.ConfigError
+			require.ErrorAs(t, err, &ce)
+		}
+		broken = false
+		for _, name := range []string{"plain", "pointers"} {
+			report, err := client.Replay(t.Context(), name, nil)
+			require.NoError(t, err)
+			require.Empty(t, report.Failed)
+		}
+		require.Equal(t, []airport{{"TXL", 900}}, plain.Rows())
+		require.Equal(t, []*airport{nil}, pointers.Rows())
+	})
+}
+
 // keyed yields 1 to n with the keys "no 1" and so on, or numbers without keys.
 func keyed(n int) readFunc {
 	return func(_ context.Context, r dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) {
