@@ -64,7 +64,7 @@ func (r *reporter) collect(ctx context.Context, o metric.Observer) error {
 		r.asked = time.Now() //nolint:forbidigo // how long ago, not what time it is
 	}
 	for _, s := range r.stats {
-		r.observe(o, s)
+		r.observe(o, s, r.t.of(ctx, s.Flow).flow)
 	}
 	return nil
 }
@@ -98,6 +98,7 @@ func (r *reporter) look(ctx context.Context, stats *[]*dataflow.FlowStats) (err 
 	}
 	names := sha256.New()
 	for _, s := range *stats {
+		r.t.of(ctx, s.Flow)
 		_, _ = fmt.Fprintf(names, "%q", s.Flow) // it never fails
 	}
 	r.task, r.tasked = "dataflowotel:"+hex.EncodeToString(names.Sum(nil)[:8]), time.Now() //nolint:forbidigo // how long ago, not what time it is
@@ -117,8 +118,8 @@ func (r *reporter) letGo(ctx context.Context) error {
 	return nil
 }
 
-func (r *reporter) observe(o metric.Observer, s *dataflow.FlowStats) {
-	in, flow := r.t.in, r.t.of(s.Flow).flow
+func (r *reporter) observe(o metric.Observer, s *dataflow.FlowStats, flow metric.MeasurementOption) {
+	in := r.t.in
 	switch {
 	case s.Lag != nil:
 		o.ObserveFloat64(in.lag, s.Lag.Seconds(), with(keyFlow.String(s.Flow), keyLagOf.String("record")))

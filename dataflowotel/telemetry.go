@@ -94,7 +94,10 @@ func recordOutcomes() [5]string {
 
 func stages() [3]string { return [3]string{"read", "transform", "write"} }
 
-func (t *Telemetry) of(flow string) *flowAttributes {
+// of returns the attributes of a flow. The first time, it begins the counters that are alerted on: a
+// counter that a collection first sees as 1 has not increased, and so what happened first would be
+// missed in each process.
+func (t *Telemetry) of(ctx context.Context, flow string) *flowAttributes {
 	if known, ok := t.flows.Load(flow); ok {
 		return known.(*flowAttributes) //nolint:forcetypeassert // there are no others
 	}
@@ -104,6 +107,11 @@ func (t *Telemetry) of(flow string) *flowAttributes {
 	}
 	for i, stage := range stages() {
 		a.stages[i] = with(keyFlow.String(flow), keyStage.String(stage))
+	}
+	t.in.leaseLost.Add(ctx, 0, a.flow)
+	t.in.takenOver.Add(ctx, 0, a.flow)
+	for _, outcome := range a.outcomes {
+		t.in.records.Add(ctx, 0, outcome)
 	}
 	t.flows.Store(flow, a)
 	return a
@@ -115,11 +123,11 @@ func with(attributes ...attribute.KeyValue) metric.MeasurementOption {
 
 // AttemptStarted implements [dataflow.Observer].
 func (t *Telemetry) AttemptStarted(ctx context.Context, run *dataflow.Run) context.Context {
+	of := t.of(ctx, run.FlowName)
 	ctx = t.startRun(ctx, run)
 	if run.LeaseNumber != 1 || run.StartedAt == nil { // it was claimed before
 		return ctx
 	}
-	of := t.of(run.FlowName)
 	due := run.RunAfter
 	if run.CreatedAt.After(due) {
 		due = run.CreatedAt
@@ -134,7 +142,7 @@ func (t *Telemetry) AttemptStarted(ctx context.Context, run *dataflow.Run) conte
 // BatchCommitted implements [dataflow.Observer].
 func (t *Telemetry) BatchCommitted(ctx context.Context, b *dataflow.BatchReport) {
 	t.addBatch(ctx, b)
-	of := t.of(b.Run.FlowName)
+	of := t.of(ctx, b.Run.FlowName)
 	c := &b.Counters
 	for i, n := range [5]int64{c.Written, c.Redundant, c.Filtered, c.Dropped, c.DeadLettered} {
 		if n > 0 {
@@ -159,7 +167,7 @@ func (t *Telemetry) AttemptEnded(ctx context.Context, run *dataflow.Run, err err
 	}
 	t.in.attemptEnded.Add(ctx, 1, with(keyFlow.String(run.FlowName), keyEnd.String(end)))
 	if end == endLost {
-		t.in.leaseLost.Add(ctx, 1, t.of(run.FlowName).flow)
+		t.in.leaseLost.Add(ctx, 1, t.of(ctx, run.FlowName).flow)
 	}
 }
 
@@ -214,7 +222,7 @@ func (t *Telemetry) Event(ctx context.Context, e *dataflow.Event) {
 			t.in.runDuration.Record(ctx, e.Run.Duration().Seconds(), with(keyFlow.String(e.Run.FlowName), keyState.String(string(e.Run.State))))
 		}
 	case dataflow.EventRunRescued:
-		t.in.takenOver.Add(ctx, 1, t.of(e.Run.FlowName).flow)
+		t.in.takenOver.Add(ctx, 1, t.of(ctx, e.Run.FlowName).flow)
 	default: // the attempts and the gauges say the rest
 	}
 }
