@@ -28,7 +28,7 @@ func (u *ui) flow(r *http.Request) (*view, error) {
 		return nil, err
 	}
 	now := time.Now() //nolint:forbidigo // a person reads the page beside a clock
-	data := map[string]any{"Flow": f, "Problem": problem(f, now), "Lag": u.lag(r, name)}
+	data := map[string]any{"Flow": f, "Problem": problem(f, now), "Disabled": disabled(f), "Lag": u.lag(r, name)}
 	if data["Why"], err = get[jsonview.Why](u, r, nil, "flows", name, "why"); err != nil {
 		return nil, err
 	}
@@ -136,10 +136,10 @@ type tick struct {
 
 // held says why ticks of a flow will start no runs, if nothing changes. Empty: they will.
 func held(f *jsonview.Flow) string {
-	switch t := tickingOf(f); {
+	switch {
 	case f.State != string(dataflow.FlowActive):
 		return "starts no run while the flow is paused"
-	case t.Enabled != nil && !*t.Enabled:
+	case disabled(f):
 		return "starts no run while the flow's runtime is disabled"
 	case f.TrippedAt != nil:
 		return "starts no run unless the flow is resumed, or a run that tries it succeeds"

@@ -22,7 +22,9 @@ const (
 
 type flowRow struct {
 	jsonview.Flow
-	Problem string // why somebody should look, empty if nobody need
+	Problem  string // why somebody should look, empty if nobody need
+	Disabled bool
+	Held     string // why its ticks start no runs, empty if they do
 }
 
 // flows shows the flows that need a look, of all that there are, and then the others by name.
@@ -55,7 +57,7 @@ func (u *ui) flows(r *http.Request) (*view, error) {
 	var rows []flowRow
 	for _, f := range slices.Concat(trouble.Flows, list.Flows) {
 		if !shown[f.Name] {
-			rows = append(rows, flowRow{f, problem(&f, now)})
+			rows = append(rows, flowRow{f, problem(&f, now), disabled(&f), held(&f)})
 		}
 		shown[f.Name] = true
 	}

@@ -108,7 +108,7 @@ func (u *ui) deadLetters(r *http.Request) (*view, error) {
 		return nil, err
 	}
 	return &view{page: "dead_letters", Title: "Dead letters", Data: map[string]any{
-		"Letters": list.DeadLetters, "Next": list.Next, "Flow": query.Get("flow"), "State": state,
+		"Letters": list.DeadLetters, "Next": list.Next, "Flow": query.Get("flow"), "State": state, "Run": query.Get("run"),
 	}}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -243,4 +244,58 @@ func TestNew_AddressThatCannotBeRead(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, status, path)
 		require.Contains(t, body, "write % as %25", path)
 	}
+}
+
+// The row or the head of a flow does not promise ticks that start no runs.
+func TestNew_Held(t *testing.T) {
+	t.Parallel()
+	hourly := dataflow.Heartbeat{Interval: time.Hour}
+	off := hourly
+	off.Disabled = true
+	s := setup(t, "/ops", &dataflowui.Options{}, "two", idle("off", lagging{}, off), idle("on", lagging{}, hourly), idle("stopped", lagging{}, hourly))
+	_, err := s.db.ExecContext(t.Context(), "update dataflow_flow set failures = 3, tripped_at = '2026-11-29 08:00:00.000' where name = 'stopped'")
+	require.NoError(t, err)
+	row := func(name string) string {
+		_, after, found := strings.Cut(s.page("/"), ">"+name+"</a>")
+		require.True(t, found, name)
+		text, _, _ := strings.Cut(after, "</tr>")
+		return text
+	}
+	next := regexp.MustCompile(`>in \d+ \w+</time>`)
+	require.Regexp(t, next, row("on"))
+	require.Contains(t, row("on"), ">active<")
+	require.NotRegexp(t, next, row("off"))
+	require.Contains(t, row("off"), ">disabled<")
+	require.NotRegexp(t, next, row("stopped"))
+	require.Contains(t, row("stopped"), ">stopped after failures<")
+	require.Contains(t, s.page("/flows/off"), `<span class="state cancelled">disabled</span>`)
+	require.NotContains(t, s.page("/flows/on"), "disabled</span>")
+}
+
+// The dead letters of a run are all within reach, and only those.
+func TestNew_DeadLettersOfRun(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "/ops", &dataflowui.Options{}, "two")
+	require.Contains(t, s.page("/runs/2"), `href="../dead-letters?run=2&amp;state=all">All dead letters of run 2<`)
+	for i := range 120 { // every other one is of another run
+		_, err := s.db.ExecContext(t.Context(), "insert into dataflow_dead_letter (flow_id, run_id, stage, key, error, payload, created_at, last_at) "+
+			"select flow_id, ?, stage, ?, error, payload, created_at, last_at from dataflow_dead_letter where id = 1", 1+i%2, fmt.Sprintf("row %d", 100+i))
+		require.NoError(t, err)
+	}
+	seen, path := 0, "/dead-letters?run=2&state=all"
+	for path != "" {
+		page := s.page(path)
+		require.Contains(t, page, `<input name="run" value="2"`)
+		for _, key := range regexp.MustCompile(`>row (\d+)</td>`).FindAllStringSubmatch(page, -1) {
+			n, err := strconv.Atoi(key[1])
+			require.NoError(t, err)
+			require.True(t, n < 100 || n%2 == 1, "row %d is of another run", n)
+			seen++
+		}
+		path = ""
+		if older := regexp.MustCompile(`href="\./(dead-letters\?[^"]+)">Older`).FindStringSubmatch(page); older != nil {
+			path = "/" + html.UnescapeString(older[1])
+		}
+	}
+	require.Equal(t, 61, seen)
 }

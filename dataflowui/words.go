@@ -25,6 +25,12 @@ func tickingOf(f *jsonview.Flow) (t ticking) {
 	return t
 }
 
+// disabled reports whether the runtime of a flow is.
+func disabled(f *jsonview.Flow) bool {
+	enabled := tickingOf(f).Enabled
+	return enabled != nil && !*enabled
+}
+
 // zoneOf is the time zone of a flow's schedule, nil for UTC, and for one that this process does not
 // know.
 func zoneOf(f *jsonview.Flow) *time.Location {
