@@ -16,31 +16,31 @@ func (a *app) auditCommand() *cobra.Command {
 		Use: "audit", Short: "List who did what to flows and runs, newest first", Args: cobra.NoArgs,
 		Long: `List the audit log, newest first: who paused, resumed, triggered, backfilled, cancelled or retried
 what, set a cursor, or dealt with dead letters. -o json has what it was before and after.`,
-		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
-			if p.Flow != "" {
-				if _, err := s.client.Flow(ctx, p.Flow); err != nil {
-					return err
-				}
-			}
-			entries, err := s.client.Audit(ctx, &p)
-			if err != nil {
+	}
+	cmd.RunE = a.on(func(ctx context.Context, s *session, _ []string) error {
+		if cmd.Flags().Changed("flow") { // an unknown flow is an error, not a list of all
+			if _, err := s.client.Flow(ctx, p.Flow); err != nil {
 				return err
 			}
-			return s.show(jsonview.All(entries, jsonview.OfAuditEntry), func(page *page) {
-				if len(entries) == 0 {
-					page.line("Nobody has done anything.")
-					return
+		}
+		entries, err := s.client.Audit(ctx, &p)
+		if err != nil {
+			return err
+		}
+		return showList(s, entries, p.Limit, func(e *dataflow.AuditEntry) int64 { return e.ID }, jsonview.OfAuditEntry, func(page *page) {
+			if len(entries) == 0 {
+				page.line("Nobody has done anything.")
+				return
+			}
+			page.table([]string{"ENTRY", "AT", "BY", "ACTION", "FLOW", "RUN", "REASON"}, jsonview.All(entries, func(e *dataflow.AuditEntry) []string {
+				run := "-"
+				if e.RunID != 0 {
+					run = fmt.Sprint(e.RunID)
 				}
-				page.table([]string{"ENTRY", "AT", "BY", "ACTION", "FLOW", "RUN", "REASON"}, jsonview.All(entries, func(e *dataflow.AuditEntry) []string {
-					run := "-"
-					if e.RunID != 0 {
-						run = fmt.Sprint(e.RunID)
-					}
-					return []string{fmt.Sprint(e.ID), moment(&e.At), orDash(e.Actor), string(e.Action), e.FlowName, run, orDash(clip(e.Reason, 60))}
-				}))
-			})
-		}),
-	}
+				return []string{fmt.Sprint(e.ID), moment(&e.At), orDash(e.Actor), string(e.Action), e.FlowName, run, orDash(clip(e.Reason, 60))}
+			}))
+		})
+	})
 	cmd.Flags().StringVar(&p.Flow, "flow", "", "only what was done to this flow")
 	cmd.Flags().StringVar(&p.Actor, "actor", "", "only what this actor did")
 	idFlag(cmd, &p.Before, "before", "only entries older than this one, such as the last of the previous page")

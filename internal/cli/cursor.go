@@ -150,7 +150,7 @@ func (a *app) cursorHistoryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.show(jsonview.All(changes, jsonview.OfCursorChange), func(page *page) {
+			return showList(s, changes, p.Limit, func(c *dataflow.CursorChange) int64 { return c.ID }, jsonview.OfCursorChange, func(page *page) {
 				if len(changes) == 0 {
 					page.line("Nobody has set the cursor.")
 					return

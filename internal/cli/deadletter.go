@@ -60,11 +60,16 @@ func (a *app) deadLetterListCommand() *cobra.Command {
 				}
 				p.Flow = args[0]
 			}
+			if p.Run != 0 { // nor is an unknown run
+				if _, err := s.client.Run(ctx, p.Run); err != nil {
+					return err
+				}
+			}
 			letters, err := s.client.DeadLetters(ctx, &p)
 			if err != nil {
 				return err
 			}
-			return s.show(jsonview.All(letters, jsonview.OfDeadLetter), func(page *page) {
+			return showList(s, letters, p.Limit, func(l *dataflow.DeadLetterRecord) int64 { return l.ID }, jsonview.OfDeadLetter, func(page *page) {
 				if len(letters) == 0 {
 					page.line("There are no such dead letters.")
 					return

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 // show writes a value as JSON, or as text.
@@ -27,6 +29,18 @@ func (a *app) show(value any, text func(p *page)) error {
 	// A failed write changes neither what the command did nor what it returns. Run checks
 	// for it at the end.
 	_, _ = a.Out.Write(p.buf.Bytes())
+	return nil
+}
+
+// showList is show for a page of a list. To a reader it says, on standard error, if there may be more
+// rows than the page has, and which flag shows them. id is that of a row.
+func showList[T, V any](s *session, rows []T, limit int, id func(T) int64, view func(T) V, text func(p *page)) error {
+	if err := s.show(jsonview.All(rows, view), text); err != nil {
+		return err
+	}
+	if len(rows) == limit && s.format != "json" {
+		s.note(fmt.Sprintf("These are the newest %d: --before %d shows older ones, if there are any.", limit, id(rows[len(rows)-1])))
+	}
 	return nil
 }
 

@@ -52,7 +52,7 @@ func (a *app) runListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return s.show(jsonview.All(runs, jsonview.OfRun), func(page *page) {
+		return showList(s, runs, p.Limit, func(r *dataflow.Run) int64 { return r.ID }, jsonview.OfRun, func(page *page) {
 			if len(runs) == 0 {
 				page.line("There are no such runs.")
 				return
