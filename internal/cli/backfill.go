@@ -84,13 +84,13 @@ The program must have the flow's code, and the source must support --from, --unt
 		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&bounds.from, "from", "", "read from this date or time on, or after this cursor (default: from the beginning)")
-	flags.StringVar(&bounds.until, "until", "", "read to the end of this date, before this time, or up to this cursor (default: to the end)")
+	flags.Var(filled{&bounds.from}, "from", "read from this date or time on, or after this cursor (default: from the beginning)")
+	flags.Var(filled{&bounds.until}, "until", "read to the end of this date, before this time, or up to this cursor (default: to the end)")
 	flags.StringVar(&bounds.zone, "zone", "", "the time zone of dates, and of times without one, such as Europe/Berlin (default: UTC)")
 	flags.IntVar(&ranges, "ranges", 1, "how many parts to cut the records into, each a run of its own")
 	flags.StringVar(&params, "params", "", "parameters for the source, as JSON")
 	flags.BoolVar(&p.Append, "append", false, "write even to an append-only sink, where records may then be duplicated")
-	flags.StringVar(&at, "at", "", "when to start, such as 2027-01-31T09:30:00Z (default: now)")
+	flags.Var(filled{&at}, "at", "when to start, such as 2027-01-31T09:30:00Z (default: now)")
 	w.flags(cmd, "wait", "w")
 	by.flags(cmd)
 	return a.example(cmd, "backfill orders --from 2026-11-28 --until 2026-11-28 --wait", "backfill orders --from 1000 --until 2000", "backfill orders --ranges 8 --wait", `backfill orders --params '{"day": "2026-11-01"}'`)

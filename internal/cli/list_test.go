@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,12 +36,30 @@ func TestLists_NotThere(t *testing.T) {
 		t.migrated()
 		t.ok("flow", "pause", "orders")
 		for _, args := range [][]string{
-			{"dead-letter", "list", "--run", "77"}, {"dead-letter", "list", ""}, {"audit", "--flow", ""}, {"audit", "--flow", "missing"},
+			{"dead-letter", "list", "--run", "77"},
+			{"dead-letter", "list", ""},
+			{"audit", "--flow", ""},
+			{"audit", "--flow", "missing"},
 			{"run", "list", "--flow", ""},
 		} {
 			r := t.run(args...)
 			require.Equal(t, 3, r.code, "%q: %s%s", args, r.out, r.err)
 			require.Contains(t, r.err, "not found", args)
 		}
+	})
+}
+
+// A bound or a time that is empty, as of a variable that is not set, is not taken for one that is not given: everything
+// would be read again, or at once.
+func TestFlags_Empty(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated()
+		for _, args := range [][]string{
+			{"backfill", "orders", "--from", "", "--until", "4"}, {"backfill", "orders", "--until="}, {"backfill", "orders", "--at", " "}, {"enqueue", "orders", "--at", ""},
+		} {
+			require.Contains(t, t.fails(2, args...), "it is empty: give a value, or leave the flag out", strings.Join(args, " "))
+		}
+		require.Contains(t, t.ok("run", "list"), "There are no such runs.")
 	})
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -8,6 +9,20 @@ import (
 
 	"github.com/spf13/cobra"
 )
+
+// filled is a flag that takes a text, and refuses an empty one.
+type filled struct{ to *string }
+
+func (f filled) String() string { return "" }
+func (f filled) Type() string   { return "string" }
+
+func (f filled) Set(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return errors.New("it is empty: give a value, or leave the flag out")
+	}
+	*f.to = text
+	return nil
+}
 
 // pageMost is the most that lists and previews show at once.
 const pageMost = 10_000
