@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,13 @@ var (
 	assigned = regexp.MustCompile(`([\w.-]+)(=)(\\?"[^"]*"|'[^']*'|[^\s&;,"')\]}]+)`)
 	quoted   = regexp.MustCompile(`([\w.-]+)(\\?["']?\s*:\s*)(\\?"(?:[^"\\]|\\[^"])*\\?"|'[^']*')`)
 	bearer   = regexp.MustCompile(`(?i)\b((?:bearer|basic) )[\w.~+/=-]+`)
-	userinfo = regexp.MustCompile(`(://[^/?#\s:@]*:)[^/?#\s@]+(@)`)
+	userinfo = regexp.MustCompile(`(://[^/?#\s:@]*:)[^/?#\s]+(@)`) // up to the last @, as url.Parse reads it
+)
+
+// How Postgres and MySQL name the values of a key, without saying where a value ends.
+var (
+	detail    = regexp.MustCompile(`(?s)\(((?:[^()]|\([^()]*\))*)\)=\(.*\)`)
+	duplicate = regexp.MustCompile(`(?s)(Duplicate entry )'.*'( for key '([^']*)')`)
 )
 
 // Masker hides values by the names of their keys. It is safe for concurrent use.
@@ -102,7 +109,28 @@ func (m *Masker) Text(text string) string {
 			return parts[1] + parts[2] + Mark
 		})
 	}
+	text = m.keyValues(text)
 	return userinfo.ReplaceAllString(bearer.ReplaceAllString(text, "${1}"+Mark), "${1}"+Mark+"${2}")
+}
+
+// keyValues hides the values of a key in what a database says of rows that clash.
+func (m *Masker) keyValues(text string) string {
+	if strings.Contains(text, ")=(") {
+		text = detail.ReplaceAllStringFunc(text, func(found string) string {
+			columns := detail.FindStringSubmatch(found)[1]
+			if !slices.ContainsFunc(strings.Split(columns, ", "), m.keys.MatchString) {
+				return found
+			}
+			return "(" + columns + ")=(" + Mark + ")"
+		})
+	}
+	return duplicate.ReplaceAllStringFunc(text, func(found string) string {
+		parts := duplicate.FindStringSubmatch(found)
+		if !m.keys.MatchString(parts[3]) {
+			return found
+		}
+		return parts[1] + Mark + parts[2]
+	})
 }
 
 // Hidden reports whether data has a hidden value, which must not be stored for the true one.

@@ -40,10 +40,20 @@ func TestText(t *testing.T) {
 		`column "amount": "x" is not a valid int64`:             `column "amount": "x" is not a valid int64`,
 		`dial postgres://ada:s3cret@db/shop: refused`:           `dial postgres://ada:***@db/shop: refused`,
 		`header Authorization Bearer abc.def: 403`:              `header Authorization Bearer ***: 403`,
+		`dial postgres://ada:s3c@ret@db/shop: refused`:          `dial postgres://ada:***@db/shop: refused`,
+		`from https://a:b@c/d to https://e:f@g/h`:               `from https://a:***@c/d to https://e:***@g/h`,
+		`Key (token)=(abc) already exists.`:                     `Key (token)=(***) already exists.`,
+		`Key (id, api_key)=(7, a) b, c) already exists.`:        `Key (id, api_key)=(***) already exists.`,
+		`Key (lower(token))=(abc) already exists.`:              `Key (lower(token))=(***) already exists.`,
+		`Schlüssel »(token)=(abc)« existiert bereits.`:          `Schlüssel »(token)=(***)« existiert bereits.`,
+		`Key (email)=(a@b) already exists.`:                     `Key (email)=(a@b) already exists.`,
+		`Duplicate entry 'it's' for key 'users.api_token'`:      `Duplicate entry *** for key 'users.api_token'`,
+		`Duplicate entry 'a@b' for key 'users.email'`:           `Duplicate entry 'a@b' for key 'users.email'`,
 		`the token is expired: ask for another`:                 `the token is expired: ask for another`,
 	} {
 		require.Equal(t, want, m.Text(text), text)
 	}
+	require.Equal(t, `Key (a, id)=(***) exists`, mask.New(regexp.MustCompile(`^id$`)).Text(`Key (a, id)=(1, 2) exists`))
 }
 
 // What was hidden must not be stored for the true value.
