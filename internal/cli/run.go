@@ -250,7 +250,12 @@ func (a *app) runCancelCommand() *cobra.Command {
 				} else {
 					p.line("Run %d of flow %q is %s.", run.ID, run.FlowName, run.State)
 				}
-				p.line("The flow's next run goes on from the last checkpoint: %s flow pause %s keeps it from that.", a.program.Name, quoted(run.FlowName))
+				switch {
+				case !run.IsBackfill():
+					p.line("The flow's next run goes on from the last checkpoint: %s flow pause %s keeps it from that.", a.program.Name, quoted(run.FlowName))
+				case run.Trigger != dataflow.TriggerFirstLoad: // no later run of the flow reads what it has left
+					p.line("%s run retry %d goes on with the backfill from its last checkpoint.", a.program.Name, run.ID)
+				}
 			})
 		}),
 	}
