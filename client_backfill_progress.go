@@ -151,7 +151,7 @@ func backfillProgress(runs []*Run, now time.Time) *BackfillProgress {
 		p.EndedAt = nil
 	}
 	if goesOn && p.Done > 0 && p.StartedAt != nil {
-		d := time.Duration(float64(now.Sub(*p.StartedAt)) * left / p.Done)
+		d := nanoseconds(float64(now.Sub(*p.StartedAt)) * left / p.Done)
 		p.Left = &d
 	}
 	p.Done /= float64(p.Ranges)

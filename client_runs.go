@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 
@@ -108,6 +109,14 @@ func lagOf(ctx context.Context, c *Client, run *Run) *Lag {
 	return &lag
 }
 
+// nanoseconds is a duration, the longest that there is for more: the conversion alone would make it negative.
+func nanoseconds(n float64) time.Duration {
+	if n >= math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return time.Duration(n)
+}
+
 // progressOf returns how far a run had come at a time.
 func progressOf(run *Run, now time.Time) *Progress {
 	p := &Progress{RunID: run.ID, State: run.State, Counters: run.Counters, Total: run.Total}
@@ -123,7 +132,7 @@ func progressOf(run *Run, now time.Time) *Progress {
 		p.Rate = float64(p.Counters.Read) / s
 	}
 	if p.Rate > 0 && p.Total != nil && !run.State.Finished() {
-		left := time.Duration(float64(max(*p.Total-p.Counters.Read, 0)) / p.Rate * float64(time.Second))
+		left := nanoseconds(float64(max(*p.Total-p.Counters.Read, 0)) / p.Rate * float64(time.Second))
 		p.Left = &left
 	}
 	return p

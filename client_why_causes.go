@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,9 +19,11 @@ func (w *why) add(code CauseCode, runID int64, until *time.Time, format string, 
 
 // at returns a moment as people read it.
 func (w *why) at(t time.Time) string {
-	d := t.Sub(w.now).Round(time.Second)
-	text := t.UTC().Format(time.RFC3339)
+	away := t.Sub(w.now)
+	d, text := away.Round(time.Second), t.UTC().Format(time.RFC3339)
 	switch {
+	case away == math.MaxInt64, away == math.MinInt64: // further than a Duration can say
+		return text
 	case d > 0:
 		return fmt.Sprintf("%s (in %s)", text, d)
 	case d < 0:

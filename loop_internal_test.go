@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -424,4 +425,20 @@ func TestResults_Inputs(t *testing.T) {
 		require.Equal(t, tc.bad, err != nil, name)
 		require.Equal(t, got, again, name)
 	}
+}
+
+// What would take longer than a Duration can be is not said to be left for a negative time.
+func TestProgress_TooLong(t *testing.T) {
+	t.Parallel()
+	total, at := int64(1e9), time.Date(2026, 11, 28, 9, 30, 0, 0, time.UTC)
+	slow := &Run{ID: 1, Scope: "1", State: RunInProgress, StartedAt: &at, Total: &total, Counters: Counters{Read: 1}}
+	p := progressOf(slow, at.Add(time.Minute))
+	require.Equal(t, time.Duration(math.MaxInt64), *p.Left)
+	b := backfillProgress([]*Run{slow}, at.Add(time.Minute))
+	require.Equal(t, time.Duration(math.MaxInt64), *b.Left)
+
+	w := &why{now: at}
+	require.Equal(t, "9999-12-31T00:00:00Z", w.at(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)))
+	require.Equal(t, "0001-01-01T00:00:00Z", w.at(time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)))
+	require.Equal(t, "2026-11-28T09:31:00Z (in 1m0s)", w.at(at.Add(time.Minute)))
 }

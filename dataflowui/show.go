@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"maps"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -35,7 +36,7 @@ func ago(t any) string {
 	case d > -time.Second && d < 2*time.Second:
 		return "now"
 	case d < 0:
-		return "in " + span(-d)
+		return "in " + span(time.Until(at))
 	default:
 		return span(d) + " ago"
 	}
@@ -63,6 +64,8 @@ func stamp(t any) string {
 
 func span(d time.Duration) string {
 	switch {
+	case d == math.MaxInt64: // what is longer was cut
+		return "more than 292 years"
 	case d < time.Second:
 		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
 	case d < time.Minute:
@@ -108,6 +111,9 @@ func left(p *jsonview.Progress) string { return seconds(p.LeftSeconds) }
 func seconds(n *float64) string {
 	if n == nil {
 		return "–"
+	}
+	if *n >= math.MaxInt64/float64(time.Second) { // the conversion would make it negative
+		return span(math.MaxInt64)
 	}
 	return span(time.Duration(*n * float64(time.Second)))
 }

@@ -2,6 +2,7 @@ package dataflowui
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 	"time"
 
@@ -112,6 +113,18 @@ func TestTimeline(t *testing.T) {
 	data, err = json.Marshal(dataflow.Heartbeat{Interval: time.Minute})
 	require.NoError(t, err)
 	require.Empty(t, held(&jsonview.Flow{State: "active", Runtime: data}))
+}
+
+// A duration that is too long for a number of nanoseconds is not shown as a negative one.
+func TestSpan_TooLong(t *testing.T) {
+	t.Parallel()
+	const most = "more than 292 years"
+	age, left := time.Duration(math.MaxInt64).Seconds(), 1e12
+	require.Equal(t, most, lagText(&jsonview.Lag{AgeSeconds: &age})) // of a record of the year 1
+	require.Equal(t, most, seconds(&left))
+	require.Equal(t, most+" ago", ago(time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC)))
+	require.Equal(t, "in "+most, ago(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)))
+	require.Equal(t, "36500 days", span(36500*24*time.Hour))
 }
 
 func TestSome(t *testing.T) {
