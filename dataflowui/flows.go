@@ -48,11 +48,11 @@ func (u *ui) flows(r *http.Request) (*view, error) {
 		}
 		query.Set("limit", strconv.Itoa(max(flowsOnPage-len(trouble.Flows), leastByName)))
 	}
-	list, err := u.flowPage(r, query, search, after)
+	now := time.Now() //nolint:forbidigo // a person reads the page beside a clock
+	list, err := u.flowPage(r, query, search, after, func(f *jsonview.Flow) bool { return fits(f, state, now) })
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now() //nolint:forbidigo // a person reads the page beside a clock
 	shown := make(map[string]bool)
 	var rows []flowRow
 	for _, f := range slices.Concat(trouble.Flows, list.Flows) {
@@ -71,12 +71,26 @@ type flowList struct {
 	Next  string
 }
 
-// flowPage returns the flow of the name that is searched, if there is one, and the flows after it.
-func (u *ui) flowPage(r *http.Request, query url.Values, search, after string) (*flowList, error) {
+// fits reports whether a flow is one of those that a page for a state shows.
+func fits(f *jsonview.Flow, state string, now time.Time) bool {
+	switch state {
+	case "active", "inactive":
+		return f.State == state
+	case "trouble":
+		return problem(f, now) != ""
+	case "overdue":
+		return f.State == string(dataflow.FlowActive) && f.NextRunAt != nil && now.Sub(*f.NextRunAt) >= dataflow.OverdueAfter
+	default:
+		return true
+	}
+}
+
+// flowPage returns the flow of the name that is searched, if there is one that fits, and the flows after it.
+func (u *ui) flowPage(r *http.Request, query url.Values, search, after string, fits func(*jsonview.Flow) bool) (*flowList, error) {
 	var found []jsonview.Flow
 	if after == "" && search != "" {
 		after = search
-		if f, err := get[jsonview.Flow](u, r, nil, "flows", search); err == nil {
+		if f, err := get[jsonview.Flow](u, r, nil, "flows", search); err == nil && fits(f) {
 			runs, err := get[runList](u, r, url.Values{"flow": {search}, "limit": {strconv.Itoa(runsInChart)}}, "runs")
 			if err != nil {
 				return nil, err

@@ -299,3 +299,27 @@ func TestNew_DeadLettersOfRun(t *testing.T) {
 	}
 	require.Equal(t, 61, seen)
 }
+
+// The flow of the name that is searched is shown only if it fits the other filter, too.
+func TestNew_SearchAndState(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "/ops", &dataflowui.Options{}, "two")
+	_, err := s.client.Pause(t.Context(), "bad", "ann", "a test")
+	require.NoError(t, err)
+	for _, c := range []struct {
+		name, state string
+		shown       bool
+	}{
+		{"good", "", true},
+		{"good", "active", true},
+		{"good", "inactive", false},
+		{"bad", "inactive", true},
+		{"bad", "active", false},
+		{"failing", "trouble", true},
+		{"good", "trouble", false},
+		{"good", "overdue", false},
+	} {
+		page := s.page("/?q=" + c.name + "&state=" + c.state)
+		require.Equal(t, c.shown, strings.Contains(page, ">"+c.name+"</a>"), "%+v", c)
+	}
+}
