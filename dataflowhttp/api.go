@@ -50,7 +50,7 @@ type APIOptions struct {
 	// HidePayloads leaves out the records of dead letters and the parameters of runs.
 	HidePayloads bool
 	// Mask matches the names of keys whose values are answered as ***: in the records of dead
-	// letters, in parameters, cursors and errors, and in what is stored of Runtimes, sources and
+	// letters, in parameters, cursors, errors and reasons, and in what is stored of Runtimes, sources and
 	// sinks. A text such as "token=x" or an address with a password is masked too. A hidden value
 	// is not taken back in an edit or a cursor. Nil: password, token, secret and the like.
 	Mask *regexp.Regexp

@@ -180,7 +180,7 @@ func retry(ctx context.Context, a *api, q *call, _ *noBody) (*jsonview.Run, erro
 func (a *api) flow(f *dataflow.Flow) jsonview.Flow {
 	v := jsonview.OfFlow(f)
 	v.Runtime, v.Source, v.Sink = a.mask.JSON(v.Runtime), a.mask.JSON(v.Source), a.mask.JSON(v.Sink)
-	v.LastError, v.TrippedReason = a.mask.Text(v.LastError), a.mask.Text(v.TrippedReason)
+	v.LastError, v.TrippedReason, v.StateReason = a.mask.Text(v.LastError), a.mask.Text(v.TrippedReason), a.mask.Text(v.StateReason)
 	return v
 }
 
@@ -188,7 +188,7 @@ func (a *api) run(r *dataflow.Run) jsonview.Run {
 	v := jsonview.OfRun(r)
 	v.Params = a.payload(v.Params)
 	v.FromCursor, v.ToCursor, v.UntilCursor = a.mask.JSON(v.FromCursor), a.mask.JSON(v.ToCursor), a.mask.JSON(v.UntilCursor)
-	v.Error = a.mask.Text(v.Error)
+	v.Error, v.WaitsFor, v.Reason, v.CancelReason = a.mask.Text(v.Error), a.mask.Text(v.WaitsFor), a.mask.Text(v.Reason), a.mask.Text(v.CancelReason)
 	if a.opts.RiverUI != "" && v.RiverJobID != 0 {
 		v.RiverJobURL = strings.TrimSuffix(a.opts.RiverUI, "/") + "/jobs/" + strconv.FormatInt(v.RiverJobID, 10)
 	}
@@ -210,13 +210,13 @@ func (a *api) cursor(c *dataflow.FlowCursor) jsonview.Cursor {
 
 func (a *api) change(c *dataflow.CursorChange) jsonview.CursorChange {
 	v := jsonview.OfCursorChange(c)
-	v.From, v.To = a.mask.JSON(v.From), a.mask.JSON(v.To)
+	v.From, v.To, v.Reason = a.mask.JSON(v.From), a.mask.JSON(v.To), a.mask.Text(v.Reason)
 	return v
 }
 
 func (a *api) deadLetter(l *dataflow.DeadLetterRecord) jsonview.DeadLetter {
 	v := jsonview.OfDeadLetter(l)
-	v.Payload, v.Error = a.payload(v.Payload), a.mask.Text(v.Error)
+	v.Payload, v.Key, v.Error, v.Reason = a.payload(v.Payload), a.mask.Text(v.Key), a.mask.Text(v.Error), a.mask.Text(v.Reason)
 	if v.Original != nil {
 		v.Original = a.payload(v.Original)
 	}
