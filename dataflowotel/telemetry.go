@@ -92,6 +92,9 @@ func recordOutcomes() [5]string {
 	return [5]string{"written", "redundant", "filtered", "dropped", "dead_lettered"}
 }
 
+// firstBad is where the outcomes of bad records begin.
+const firstBad = 3
+
 func stages() [3]string { return [3]string{"read", "transform", "write"} }
 
 // of returns the attributes of a flow. The first time, it begins the counters that are alerted on: a
@@ -110,7 +113,7 @@ func (t *Telemetry) of(ctx context.Context, flow string) *flowAttributes {
 	}
 	t.in.leaseLost.Add(ctx, 0, a.flow)
 	t.in.takenOver.Add(ctx, 0, a.flow)
-	for _, outcome := range a.outcomes {
+	for _, outcome := range a.outcomes[firstBad:] {
 		t.in.records.Add(ctx, 0, outcome)
 	}
 	t.flows.Store(flow, a)
