@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -259,9 +262,32 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	case !worked && len(w.processes) > 0:
 		w.add(CauseNoWorker, run.ID, nil, "Run %d waits in the River queue %q, which no live process works%s.", run.ID, run.Queue, w.addQueue())
 	case !w.held():
+		strange, err := w.stranger(ctx, rc, run)
+		if err != nil || strange {
+			return err
+		}
 		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment%s.", run.ID, w.at(run.RunAfter), run.RiverJobID, run.Queue, seen)
 	}
 	return nil
+}
+
+// stranger reports whether the run's job has met a River client that does not know our jobs. River fails the job there
+// each time, and waits longer after each.
+func (w *why) stranger(ctx context.Context, rc River, run *Run) (bool, error) {
+	job, err := rc.JobGet(ctx, run.RiverJobID)
+	if errors.Is(err, river.ErrNotFound) {
+		return false, nil // it gets another job
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at River job %d: %w", run.RiverJobID, err)
+	}
+	unknown := (&rivertype.UnknownJobKindError{Kind: job.Kind}).Error()
+	if len(job.Errors) == 0 || job.Errors[len(job.Errors)-1].Error != unknown {
+		return false, nil
+	}
+	w.add(CauseNoWorker, run.ID, nil, "Run %d has been due since %s, and its River job %d has failed: a River client that works the queue %q does not have our worker: call Client.AddWorker for it, or give the flow a queue of its own. River's next try is due at %s.",
+		run.ID, w.at(run.RunAfter), job.ID, run.Queue, w.at(job.ScheduledAt))
+	return true, nil
 }
 
 // worksQueue reports whether a live process works a queue. Of one that joined its service's River client, only

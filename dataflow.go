@@ -217,7 +217,9 @@ func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
 
 // AddWorker adds the worker of our jobs to the workers of a River client that the
 // service makes. That River client must work the queues of the flows. Hand it to
-// [UseRiver] before this client starts.
+// [UseRiver] before this client starts. Another River client that works these queues, such
+// as that of an older release of the service, needs the worker too: without it, River fails
+// the job, and tries it again later and later. [Client.Why] says so.
 func (c *Client) AddWorker(workers *river.Workers) error {
 	if workers == nil {
 		return public(&ConfigError{Field: "workers", Reason: "it is nil: use river.NewWorkers()"})

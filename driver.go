@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 )
 
 // Driver connects a [Client] to a database. Package dataflowpgx makes one for Postgres,
@@ -463,6 +464,8 @@ type River interface {
 	JobCancelTx(ctx context.Context, tx Tx, jobID int64) error
 	// JobCancelled reports whether a job exists and was cancelled.
 	JobCancelled(ctx context.Context, tx Tx, jobID int64) (bool, error)
+	// JobGet returns a job, or [river.ErrNotFound].
+	JobGet(ctx context.Context, jobID int64) (*rivertype.JobRow, error)
 	// QueuePaused reports whether a queue is paused. A queue that River has never seen
 	// is not.
 	QueuePaused(ctx context.Context, queue string) (bool, error)

@@ -41,6 +41,9 @@ func (r riverClient[TTx]) InsertManyTx(ctx context.Context, tx Tx, jobs []river.
 		inserted, err = r.Client.InsertManyTx(ctx, own, jobs)
 		return err
 	})
+	if errors.Is(err, &rivertype.UnknownJobKindError{}) {
+		return nil, fmt.Errorf("the River client has workers, but not ours: call Client.AddWorker with its Workers before river.NewClient: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}

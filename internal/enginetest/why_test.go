@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -355,5 +356,56 @@ func TestWhy_QueueOfJoinedRiver(t *testing.T) {
 		codes, text := t.causes(client, "g")
 		require.Equal(t, dataflow.CauseStarting, codes[0])
 		require.Contains(t, text, "it should start any moment, if the service's River client still works that queue: River heard of a worker last at 2")
+	})
+}
+
+// An older release of a service may work the queue of a flow without our worker. River then fails the job each time,
+// and waits longer and longer.
+func TestWhy_QueueOfAStranger(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		conf := t.withQueue("chores")
+		conf.Workers = river.NewWorkers()
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{named("f", dataflow.JobQueue{Queue: "etl"})}})
+		require.NoError(t, client.AddWorker(conf.Workers))
+		t.joined(client, conf)
+		t.started(client)
+		run, err := client.Trigger(t.Context(), "f", nil)
+		require.NoError(t, err)
+
+		older := t.withQueue("etl")
+		older.Workers = river.NewWorkers()
+		river.AddWorker(older.Workers, &choreWorker{})
+		stranger := t.joined(t.client(nil), older)
+		failed, cancel := stranger.Subscribe(river.EventKindJobFailed)
+		defer cancel()
+		require.NoError(t, stranger.Start(t.Context()))
+		t.Cleanup(func() { t.stop(stranger) })
+		select {
+		case <-failed:
+		case <-t.Context().Done():
+		}
+		for _, asked := range []*dataflow.Client{client, t.client(nil)} {
+			codes, text := t.causes(asked, "f")
+			require.Equal(t, dataflow.CauseNoWorker, codes[0], text)
+			require.Contains(t, text, fmt.Sprintf(`Run %d has been due since`, run.ID))
+			require.Contains(t, text, `a River client that works the queue "etl" does not have our worker: call Client.AddWorker for it, or give the flow a queue of its own. River's next try is due at 2`)
+		}
+	})
+}
+
+// A River client without our worker takes no jobs of ours. The error says what is missing.
+func TestUseRiver_WithoutWorker(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		conf := t.withQueue("etl")
+		conf.Workers = river.NewWorkers()
+		river.AddWorker(conf.Workers, &choreWorker{})
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{named("f", dataflow.JobQueue{Queue: "etl"})}})
+		t.joined(client, conf)
+		require.NoError(t, client.Register(t.Context()))
+		_, err := client.Trigger(t.Context(), "f", nil)
+		require.ErrorContains(t, err, "the River client has workers, but not ours: call Client.AddWorker with its Workers before river.NewClient")
+		require.ErrorIs(t, err, &rivertype.UnknownJobKindError{})
 	})
 }
