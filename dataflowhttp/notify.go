@@ -70,15 +70,16 @@ type Notification struct {
 //
 //	{"type":"run.failed","timestamp":"2026-11-28T10:00:00Z","data":{"id":7,"flow":"orders","state":"failed",…}}
 //
-// If the options cannot be used, the error is a *[dataflow.ConfigError]. No error has the URL,
-// which for Slack is a secret. The function is safe for concurrent use.
+// opts must set Secrets or a Template. If the options cannot be used, the error is a
+// *[dataflow.ConfigError]. No error has the URL, which for Slack is a secret. The function is safe
+// for concurrent use.
 func Notify(target string, opts *NotifyOptions) (func(ctx context.Context, run *dataflow.Run) error, error) {
 	n := &notifier{url: target}
 	if opts != nil {
 		n.opts = *opts
 	}
 	if err := n.prepare(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("dataflow: notify: %w", err)
 	}
 	return n.notify, nil
 }

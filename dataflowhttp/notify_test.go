@@ -232,6 +232,7 @@ func TestNotify_Options(t *testing.T) {
 		var ce *dataflow.ConfigError
 		require.ErrorAs(t, err, &ce)
 		require.Equal(t, field, ce.Field)
+		require.ErrorContains(t, err, "dataflow: notify: "+field)
 		require.NotContains(t, err.Error(), "c2hvcnQ")
 		require.NotContains(t, err.Error(), "/secret")
 	}
