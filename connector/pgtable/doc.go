@@ -188,6 +188,9 @@
 // logical replication. For those use Lag, or OpenTransactions with a Grace. A row with a
 // time in the future is read once that time has come.
 //
+// The rows of a foreign table are committed on another server, whose transactions no guard
+// of this one sees. There the default is an error, and Lag is safe.
+//
 // With each guard, a changed row is read again if the change makes its key greater. Of
 // several changes between two reads, only the last is read, and it is read once. This
 // needs updated_at = now() in each update or, with XID8, txid = pg_current_xact_id().

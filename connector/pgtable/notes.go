@@ -229,6 +229,9 @@ func (r *reader) orderNotes(table keyTable) []string {
 
 // checkOrder refuses a key with which rows are certain to be lost.
 func (r *reader) checkOrder(ctx context.Context) error {
+	if _, opens := guardFor(r.guard, r.keys[0]).(OpenTransactions); opens && r.guard == nil {
+		return r.checkForeign(ctx)
+	}
 	if r.guard != nil || len(r.keys) < 2 || r.keys[0].DataTypeOID != pgtype.DateOID || r.keys[1].DataTypeOID != pgtype.UUIDOID {
 		return nil
 	}
