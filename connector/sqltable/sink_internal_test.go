@@ -357,3 +357,38 @@ func TestRounded(t *testing.T) {
 		require.False(t, loses, text)
 	}
 }
+
+// SQLite takes numbers in a column that is declared as a string, and so keeps no leading zero.
+func TestSink_StringColumn(t *testing.T) {
+	t.Parallel()
+	type place struct {
+		Zip  string  `db:"zip"`
+		Code *string `db:"code"`
+	}
+	type amount struct {
+		Amount string `db:"amount"`
+	}
+	db := setup(t, `create table places (zip string, code string(9), amount decimal)`)
+	s := newSink[place]("places", false, nil)
+	write := func(p place) error {
+		return storeOf(t, db).InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error { return s.WriteTx(ctx, []place{p}) })
+	}
+	for text, number := range map[string]string{"00123": "123", "1e3": "1000", "1.50": "1.5", "+7": "7", " 7": "7", "1e999": "+Inf"} {
+		for name, p := range map[string]place{"zip": {Zip: text}, "code": {Zip: "x", Code: &text}} {
+			var row *dataflow.RowError
+			require.ErrorAs(t, write(p), &row, text)
+			require.ErrorContains(t, row, "column \""+name+"\"")
+			require.ErrorContains(t, row, "SQLite would store \""+text+"\" as "+number+" in a column of type string")
+		}
+	}
+	numbers := newSink[amount]("places", false, nil)
+	err := storeOf(t, db).InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
+		return numbers.WriteTx(ctx, []amount{{"1.50"}, {"007"}, {"-1e999"}})
+	})
+	require.ErrorContains(t, err, `SQLite would store "-1e999" as -Inf in a column of type decimal`)
+	kept := []string{"", "123", "-1.5", "12a", "A1", "0", "9223372036854775807"}
+	for _, text := range kept {
+		require.NoError(t, write(place{Zip: text}), text)
+	}
+	require.Equal(t, kept, query(t, db, `select zip from places order by rowid`))
+}

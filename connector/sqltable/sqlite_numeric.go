@@ -14,17 +14,19 @@ import (
 
 // checkNumbers returns an error that names a row, if SQLite would store a number that is written as a text with fewer
 // digits. It makes a float of it where the column is declared as decimal, numeric or the like, or as an integer. In a
-// column that is declared as a float, that is what it is for.
+// column that is declared as a float, that is what it is for. A column that is declared as a string takes numbers too,
+// and so would change the text of one, as from 007 to 7.
 func (s *sink[T]) checkNumbers(ctx context.Context, tx sqlTx, from int, args []any) error {
 	columns := s.fields.Columns
 	var types map[string]string
 	for i, arg := range args {
 		text, isText := arg.(string)
-		if !isText || len(text) <= exactDigits {
+		if !isText {
 			continue
 		}
-		rounded, loses := rounded(text)
-		if !loses {
+		stored, loses := rounded(text)
+		number, changes := respelled(text)
+		if !loses && !changes {
 			continue
 		}
 		if types == nil {
@@ -38,8 +40,14 @@ func (s *sink[T]) checkNumbers(ctx context.Context, tx sqlTx, from int, args []a
 		if affinity := affinityOf(declared); affinity == "text" || affinity == "" || isFloatType(declared) || strings.EqualFold(declared, "any") {
 			continue
 		}
+		if !loses {
+			if !strings.Contains(strings.ToUpper(declared), "STRING") && !strings.HasSuffix(number, "Inf") {
+				continue
+			}
+			stored = number
+		}
 		return &dataflow.RowError{Row: from + i/len(columns), Alone: true, Err: fmt.Errorf("column %q (field %s): SQLite would store %s as %s in a column of type %s: declare it as text",
-			c.Name, c.Field, rowmap.Clip(text), rounded, declared)}
+			c.Name, c.Field, rowmap.Clip(strconv.Quote(text)), stored, declared)}
 	}
 	return nil
 }
@@ -51,7 +59,7 @@ var numberText = regexp.MustCompile(`^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3}
 
 // rounded returns the float of a number that is written as a text, and whether it is another number.
 func rounded(text string) (float string, loses bool) {
-	if !numberText.MatchString(text) {
+	if len(text) <= exactDigits || !numberText.MatchString(text) {
 		return "", false
 	}
 	text = strings.TrimSpace(text)
@@ -60,12 +68,27 @@ func rounded(text string) (float string, loses bool) {
 	}
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil {
-		return "", false // SQLite stores it as a text
+		return "", false // it is infinity, see respelled
 	}
 	float = strconv.FormatFloat(f, 'g', -1, 64)
 	exact, ok := new(big.Rat).SetString(text)
 	stored, isNumber := new(big.Rat).SetString(float)
 	return float, ok && isNumber && exact.Cmp(stored) != 0
+}
+
+// respelled returns the number that SQLite makes of a text where it takes numbers, and whether its text is another one.
+func respelled(text string) (number string, changes bool) {
+	if text == "" || text[0] > '9' || !numberText.MatchString(text) {
+		return "", false
+	}
+	trimmed := strings.TrimSpace(text)
+	if n, err := strconv.ParseInt(trimmed, 10, 64); err == nil {
+		number = strconv.FormatInt(n, 10)
+	} else {
+		f, _ := strconv.ParseFloat(trimmed, 64) // It is a number. One that is too great is infinity, in SQLite too.
+		number = strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return number, number != text
 }
 
 // isFloatType reports whether SQLite makes a float of each number in a column.
