@@ -42,7 +42,7 @@ what, set a cursor, or dealt with dead letters. -o json has what it was before a
 		})
 	})
 	cmd.Flags().StringVar(&p.Flow, "flow", "", "only what was done to this flow")
-	cmd.Flags().StringVar(&p.Actor, "actor", "", "only what this actor did")
+	cmd.Flags().Var(filled{&p.Actor}, "actor", "only what this actor did")
 	idFlag(cmd, &p.Before, "before", "only entries older than this one, such as the last of the previous page")
 	limitFlag(cmd, &p.Limit, 20, "how many")
 	return a.example(cmd, "audit", "audit --flow orders --actor ann")

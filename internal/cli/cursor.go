@@ -109,10 +109,10 @@ records again and leave the cursor where it is, use backfill.`,
 		}),
 	})
 	flags := cmd.Flags()
-	flags.StringVar(&t.to, "to", "", "the cursor, as JSON")
+	flags.Var(filled{&t.to}, "to", "the cursor, as JSON")
 	flags.BoolVar(&t.beginning, "beginning", false, "go on at the beginning")
 	numberFlag(cmd, &t.ifSeq, "if-seq", -1, 0, math.MaxInt64, "only if this is the sequence number")
-	flags.StringVar(&t.ifCursor, "if-cursor", "", "only if this is the cursor; null is the beginning")
+	flags.Var(filled{&t.ifCursor}, "if-cursor", "only if this is the cursor; null is the beginning")
 	by.flags(cmd)
 	return a.example(cmd, `cursor set orders --to 4711 --reason "the last hour was wrong"`, "cursor set orders --beginning --if-seq 12 --yes")
 }

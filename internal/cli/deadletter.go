@@ -85,7 +85,7 @@ func (a *app) deadLetterListCommand() *cobra.Command {
 	flags := cmd.Flags()
 	idFlag(cmd, &p.Run, "run", "only dead letters of this run")
 	flags.BoolVar(&p.Open, "open", false, "only dead letters that are open: neither replayed, nor resolved, nor discarded")
-	flags.StringVar((*string)(&p.State), "state", "", "only dead letters in this state: open, replayed, resolved or discarded")
+	flags.Var(filled{(*string)(&p.State)}, "state", "only dead letters in this state: open, replayed, resolved or discarded")
 	idFlag(cmd, &p.Before, "before", "only dead letters older than this one, such as the last of the previous page")
 	limitFlag(cmd, &p.Limit, 20, "how many")
 	return a.example(cmd, "dead-letter list orders --open")

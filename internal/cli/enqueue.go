@@ -49,7 +49,7 @@ what the run waits for. --timeout ends the wait, and not the run.`,
 		}),
 	}
 	by.flags(cmd)
-	cmd.Flags().StringVar(&params, "params", "", "parameters for the source, as JSON")
+	cmd.Flags().Var(filled{&params}, "params", "parameters for the source, as JSON")
 	cmd.Flags().Var(filled{&at}, "at", "when to start, such as 2027-01-31T09:30:00Z (default: now)")
 	w.flags(cmd, "wait", "w")
 	return a.example(cmd, "enqueue orders --wait --timeout 10m", "enqueue orders --at 2027-01-31T09:30:00Z")

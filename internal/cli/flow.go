@@ -68,7 +68,7 @@ func (a *app) flowListCommand() *cobra.Command {
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&state, "state", "", "only flows in this state: active or paused")
+	cmd.Flags().Var(filled{&state}, "state", "only flows in this state: active or paused")
 	return a.example(cmd, "flow list --state paused")
 }
 

@@ -56,7 +56,22 @@ func TestFlags_Empty(t *testing.T) {
 	onBoth(t, func(t *cliT) {
 		t.migrated()
 		for _, args := range [][]string{
-			{"backfill", "orders", "--from", "", "--until", "4"}, {"backfill", "orders", "--until="}, {"backfill", "orders", "--at", " "}, {"enqueue", "orders", "--at", ""},
+			{"backfill", "orders", "--from", "", "--until", "4"},
+			{"backfill", "orders", "--until="},
+			{"backfill", "orders", "--at", " "},
+			{"enqueue", "orders", "--at", ""},
+			{"backfill", "orders", "--params", ""},
+			{"enqueue", "orders", "--params="},
+			{"backfill", "orders", "--from", "2026-11-28", "--zone", ""},
+			{"cursor", "set", "orders", "--to", "4", "--if-cursor", ""},
+			{"cursor", "set", "orders", "--beginning", "--to", ""},
+			{"preview", "orders", "--from", ""},
+			{"run", "list", "--state", ""},
+			{"run", "list", "--trigger", ""},
+			{"flow", "list", "--state", ""},
+			{"dead-letter", "list", "--state", ""},
+			{"audit", "--actor", ""},
+			{"schedule", "next", "--after", ""},
 		} {
 			require.Contains(t, t.fails(2, args...), "it is empty: give a value, or leave the flag out", strings.Join(args, " "))
 		}

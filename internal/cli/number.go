@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
+var errEmptyFlag = errors.New("it is empty: give a value, or leave the flag out")
+
 // filled is a flag that takes a text, and refuses an empty one.
 type filled struct{ to *string }
 
@@ -18,7 +20,7 @@ func (f filled) Type() string   { return "string" }
 
 func (f filled) Set(text string) error {
 	if strings.TrimSpace(text) == "" {
-		return errors.New("it is empty: give a value, or leave the flag out")
+		return errEmptyFlag
 	}
 	*f.to = text
 	return nil

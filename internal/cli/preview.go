@@ -105,9 +105,9 @@ means, and what is in doubt. No flow uses a guess.`,
 	}
 	flags := cmd.Flags()
 	limitFlag(cmd, &p.Limit, 10, "how many records")
-	flags.StringVar(&from, "from", "", "read the records after this cursor, as JSON; null is the beginning (default: the flow's cursor)")
-	flags.StringVar(&file, "file", "", "guess how this CSV file is written, and show no flow")
-	flags.StringVar(&params, "params", "", "parameters for the source, as JSON")
+	flags.Var(filled{&from}, "from", "read the records after this cursor, as JSON; null is the beginning (default: the flow's cursor)")
+	flags.Var(filled{&file}, "file", "guess how this CSV file is written, and show no flow")
+	flags.Var(filled{&params}, "params", "parameters for the source, as JSON")
 	return a.example(cmd, "preview orders --limit 20")
 }
 

@@ -36,6 +36,9 @@ func (a *app) runListCommand() *cobra.Command {
 			}
 			p.Flow, named = args[0], true
 		}
+		if cmd.Flags().Changed("state") && len(states) == 0 {
+			return usage("--state: %v", errEmptyFlag)
+		}
 		for _, state := range states {
 			p.States = append(p.States, dataflow.RunState(state))
 		}
@@ -63,7 +66,7 @@ func (a *app) runListCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&p.Flow, "flow", "", "only runs of this flow")
 	flags.StringSliceVar(&states, "state", nil, "only runs in these states: pending, in_progress, success, failed, cancelled")
-	flags.StringVar(&trigger, "trigger", "", "only runs with this trigger: "+strings.Join(triggers, ", "))
+	flags.Var(filled{&trigger}, "trigger", "only runs with this trigger: "+strings.Join(triggers, ", "))
 	idFlag(cmd, &p.Before, "before", "only runs older than this one, such as the last of the previous page")
 	limitFlag(cmd, &p.Limit, 20, "how many")
 	return a.example(cmd, "run list orders --state failed,cancelled --limit 5")

@@ -53,7 +53,7 @@ func (a *app) scheduleNextCommand() *cobra.Command {
 		}),
 	}
 	numberFlag(cmd, &n, "number,n", 5, 1, pageMost, "how many ticks")
-	cmd.Flags().StringVar(&after, "after", "", "only ticks after this time, such as 2027-03-28T00:00:00Z (default: now)")
+	cmd.Flags().Var(filled{&after}, "after", "only ticks after this time, such as 2027-03-28T00:00:00Z (default: now)")
 	return a.example(cmd, "schedule next orders -n 10", "schedule next --after 2027-03-28T00:00:00Z")
 }
 
