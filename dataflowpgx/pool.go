@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -32,7 +33,8 @@ type pool struct {
 type server struct {
 	pooler pooler.Guard
 	log    *slog.Logger // nil: nothing is logged
-	left   atomic.Bool  // the server was read-only, and nothing has been written since
+	// refused is when the server last refused a write. nil: a statement has written since.
+	refused atomic.Pointer[time.Time]
 
 	mu    sync.Mutex      // guards what follows
 	reset chan struct{}   // closed when the connections are closed, and replaced
@@ -80,18 +82,24 @@ func (p *pool) look(ctx context.Context) error {
 	return err
 }
 
+// refusedLately is how long a refused write is told. A started client tries one far more often.
+const refusedLately = 2 * time.Minute
+
 // Notes implements dataflow.NotedStore.
-func (s *store) Notes() []string {
+func (s *store) Notes() (notes []string) {
 	if note := s.pool.pooler.Note(); note != "" {
-		return []string{note}
+		notes = append(notes, note)
 	}
-	return nil
+	if at := s.pool.refused.Load(); at != nil && time.Since(*at) < refusedLately {
+		notes = append(notes, "the server has just refused to write: it is a standby, or default_transaction_read_only is on. Processes that cannot write may look as if they were not alive")
+	}
+	return notes
 }
 
 // seen looks at an error of a statement, and returns it.
 func (s *server) seen(err error) error {
 	if isReadOnly(err) {
-		s.left.Store(true)
+		s.refused.Store(new(time.Now())) //nolint:forbidigo // how long ago, not what time it is
 		s.resetAll()
 	}
 	return err
@@ -100,7 +108,7 @@ func (s *server) seen(err error) error {
 // wrote looks at the answer to a statement. A started client often calls ProcessAlive, which writes
 // by one.
 func (s *server) wrote(tag pgconn.CommandTag) {
-	if tag.RowsAffected() > 0 && !tag.Select() && s.left.CompareAndSwap(true, false) {
+	if at := s.refused.Load(); at != nil && tag.RowsAffected() > 0 && !tag.Select() && s.refused.CompareAndSwap(at, nil) {
 		s.resetAll()
 	}
 }

@@ -158,6 +158,9 @@ func TestPool_Left(t *testing.T) {
 	require.NoError(t, err)
 	pool.Reset()
 	require.ErrorContains(t, alive(), "read-only")
+	notes := store.(dataflow.NotedStore).Notes
+	require.Len(t, notes(), 1)
+	require.Contains(t, notes()[0], "has just refused to write")
 	go listen() // at the server that takes no writes
 	<-listens
 	_, err = admin.Exec(t.Context(), "alter database "+name+" reset default_transaction_read_only")
@@ -172,4 +175,5 @@ func TestPool_Left(t *testing.T) {
 		require.NoError(t, alive())
 	}
 	require.Empty(t, listening, "it is closed once")
+	require.Empty(t, notes())
 }
