@@ -98,11 +98,11 @@ func TestEncoding(t *testing.T) {
 	}
 }
 
-// Texts of UTF-8 pass unchanged where nothing is converted.
+// Texts of UTF-8 pass unchanged where nothing is converted, and where UTF8 has its old name, which Postgres keeps as it is.
 func TestEncoding_None(t *testing.T) {
 	t.Parallel()
-	for _, encoding := range []string{"SQL_ASCII", "UTF8"} {
-		pool := open(t, inEncoding(t, encoding)+"&client_encoding=SQL_ASCII", pgx.QueryExecModeCacheStatement, nil, append(wordTables, `insert into words values (1, 'é')`)...)
+	for client, encoding := range map[string]string{"SQL_ASCII": "SQL_ASCII", "sql_ascii": "UTF8", "UNICODE": "UTF8", "unicode": "LATIN1"} {
+		pool := open(t, inEncoding(t, encoding)+"&client_encoding="+client, pgx.QueryExecModeCacheStatement, nil, append(wordTables, `insert into words values (1, 'é')`)...)
 		flow := dataflow.NewFlow("words", pgtable.Keyset[word](pool, pgtable.Query{SQL: `select id, text, other from words`, Key: []string{"id"}}), dataflow.Identity[word](), pgtable.Upsert[word]("copied", "id"), nil)
 		_, err := triggerFlow(t, pool, flow)
 		require.NoError(t, err)

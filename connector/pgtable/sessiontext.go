@@ -22,7 +22,7 @@ import (
 func checkEncoding(conn *pgx.Conn) error {
 	client, server := conn.PgConn().ParameterStatus("client_encoding"), conn.PgConn().ParameterStatus("server_encoding")
 	switch {
-	case client == "UTF8", client == "": // a proxy may not say it
+	case client == "UTF8", client == "UNICODE", client == "": // UNICODE is its old name; a proxy may not say it
 		return nil
 	case client == "SQL_ASCII" && (server == "UTF8" || server == "SQL_ASCII"):
 		return nil
