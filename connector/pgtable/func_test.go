@@ -34,7 +34,7 @@ func triggerRows[T any](t *testing.T, pool *pgxpool.Pool, name string, rows []T,
 }
 
 // migrated has the pools that triggerFlow has migrated. It takes longer than a small run.
-var migrated sync.Map //nolint:gochecknoglobals // tests call it with the pool alone
+var migrated sync.Map
 
 func triggerFlow(t *testing.T, pool *pgxpool.Pool, flow *dataflow.Flow) (*dataflow.Run, error) {
 	t.Helper()
