@@ -20,14 +20,16 @@ var (
 	assigned = regexp.MustCompile(`([\w.-]+)(=)(\\?"[^"]*"|'[^']*'|[^\s&;,"')\]}]+)`)
 	quoted   = regexp.MustCompile(`([\w.-]+)(\\?["']?\s*:\s*)(\\?"(?:[^"\\]|\\[^"])*\\?"|'[^']*')`)
 	bearer   = regexp.MustCompile(`(?i)\b((?:bearer|basic) )[\w.~+/=-]+`)
-	userinfo = regexp.MustCompile(`(://[^/?#\s:@]*:)[^/?#\s]+(@)`) // up to the last @, as url.Parse reads it
+	// Up to the last @, as url.Parse reads it, but not from there into another value of a line of JSON.
+	userinfo = regexp.MustCompile(`(://[^/?#\s:@]*:)[^/?#\s][^/?#\s@]*(?:@[^/?#\s@"]*)*(@)`)
+	// A text that begins as "[OPS-12] " does is no JSON.
+	label = regexp.MustCompile(`^\[[^][{}"':=]*\] `)
 )
 
-// How Postgres and MySQL name the values of a key, without saying where a value ends.
-var (
-	detail    = regexp.MustCompile(`(?s)\(((?:[^()]|\([^()]*\))*)\)=\(.*\)`)
-	duplicate = regexp.MustCompile(`(?s)(Duplicate entry )'.*'( for key '([^']*)')`)
-)
+// How MySQL names the value of a key, without saying where the value ends.
+const clash = "Duplicate entry '"
+
+var ofKey = regexp.MustCompile(`(?s)^.*'( for key '([^']*)')`)
 
 // Masker hides values by the names of their keys. It is safe for concurrent use.
 type Masker struct{ keys *regexp.Regexp }
@@ -92,7 +94,7 @@ func (m *Masker) value(v any, changed *bool) any {
 
 // Text hides values in a text, such as an error, an address with a query, or a line of JSON.
 func (m *Masker) Text(text string) string {
-	if trimmed := strings.TrimSpace(text); strings.HasPrefix(trimmed, "{") || strings.HasPrefix(trimmed, "[") {
+	if trimmed := strings.TrimSpace(text); strings.HasPrefix(trimmed, "{") || strings.HasPrefix(trimmed, "[") && !label.MatchString(trimmed) {
 		switch {
 		case json.Valid([]byte(trimmed)):
 			return string(m.JSON(json.RawMessage(text)))
@@ -113,24 +115,56 @@ func (m *Masker) Text(text string) string {
 	return userinfo.ReplaceAllString(bearer.ReplaceAllString(text, "${1}"+Mark), "${1}"+Mark+"${2}")
 }
 
-// keyValues hides the values of a key in what a database says of rows that clash.
+// keyValues hides the values of keys in what a database says of rows that clash.
 func (m *Masker) keyValues(text string) string {
 	if strings.Contains(text, ")=(") {
-		text = detail.ReplaceAllStringFunc(text, func(found string) string {
-			columns := detail.FindStringSubmatch(found)[1]
-			if !slices.ContainsFunc(strings.Split(columns, ", "), m.keys.MatchString) {
-				return found
-			}
-			return "(" + columns + ")=(" + Mark + ")"
-		})
+		text = m.postgresKeys(text)
 	}
-	return duplicate.ReplaceAllStringFunc(text, func(found string) string {
-		parts := duplicate.FindStringSubmatch(found)
-		if !m.keys.MatchString(parts[3]) {
-			return found
+	before, after, found := strings.Cut(text, clash)
+	if !found {
+		return text
+	}
+	entries, hidden := strings.Split(after, clash), false
+	for i, entry := range entries {
+		parts := ofKey.FindStringSubmatch(entry)
+		if parts == nil { // a value that has these words, or a text that was cut off
+			entries[i] = Mark
+			continue
 		}
-		return parts[1] + Mark + parts[2]
-	})
+		hidden = hidden || m.keys.MatchString(parts[2])
+		entries[i] = Mark + parts[1] + entry[len(parts[0]):]
+	}
+	if !hidden {
+		return text
+	}
+	const shown = "Duplicate entry "
+	return before + shown + strings.Join(entries, shown)
+}
+
+// mostColumns is how long the columns of a key are at most, as a text.
+const mostColumns = 4 << 10
+
+// postgresKeys hides the values in "Key (columns)=(values)". A column may be an expression. Nothing says where the
+// values end: at the latest, with the last parenthesis.
+func (m *Masker) postgresKeys(text string) string {
+	var open []int
+	for i := range len(text) {
+		switch {
+		case text[i] == '(':
+			open = append(open, i)
+		case text[i] == ')' && len(open) > 0:
+			from := open[len(open)-1] + 1
+			open = open[:len(open)-1]
+			const equal = ")=("
+			if !strings.HasPrefix(text[i:], equal) || i-from > mostColumns || !slices.ContainsFunc(strings.Split(text[from:i], ", "), m.keys.MatchString) {
+				continue
+			}
+			if last := strings.LastIndexByte(text, ')'); last > i {
+				return text[:i] + equal + Mark + text[last:]
+			}
+		}
+	}
+	return text
 }
 
 // Hidden reports whether data has a hidden value, which must not be stored for the true one.

@@ -3,6 +3,7 @@ package mask_test
 import (
 	"encoding/json"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,8 +51,27 @@ func TestText(t *testing.T) {
 		`Duplicate entry 'it's' for key 'users.api_token'`:      `Duplicate entry *** for key 'users.api_token'`,
 		`Duplicate entry 'a@b' for key 'users.email'`:           `Duplicate entry 'a@b' for key 'users.email'`,
 		`the token is expired: ask for another`:                 `the token is expired: ask for another`,
+		`[OPS-12] rotate the token`:                             `[OPS-12] rotate the token`,
+		`[7] token=abc, "secret": "x"`:                          `[7] token=***, "secret": ***`,
+		`[{"token": "abc`:                                       `***`,
+		`["token", "abc`:                                        `***`,
+		`x {"at":"http://u:p@h","by":"a@b.c"}`:                  `x {"at":"http://u:***@h","by":"a@b.c"}`,
+		`postgres://ada:a"b@c@@d"@db: refused`:                  `postgres://ada:***@d"@db: refused`,
+		`postgres://ada:@b@db, ada:@db`:                         `postgres://ada:***@db, ada:@db`,
+		`postgres://ada:@db`:                                    `postgres://ada:@db`,
+		// Several in one text, as of errors that are joined.
+		"Key (id)=(7) exists.\nKey (token)=(abc) exists.":                       "Key (id)=(7) exists.\nKey (token)=(***) exists.",
+		`f(a)=(b): Key (lower((token)::text))=(abc) exists.`:                    `f(a)=(b): Key (lower((token)::text))=(***) exists.`,
+		"Key (COALESCE(lower((token)::text), ''::text), id)=(a, 1) is":          "Key (COALESCE(lower((token)::text), ''::text), id)=(***) is",
+		`:-) :-) Key (id)=((7) exists; Key (lower((id)::text))=(7) is`:          `:-) :-) Key (id)=((7) exists; Key (lower((id)::text))=(7) is`,
+		"Duplicate entry 'a' for key 'token', Duplicate entry 'b' for key 'id'": "Duplicate entry *** for key 'token', Duplicate entry *** for key 'id'",
+		"Duplicate entry 'b' for key 'id', Duplicate entry 'a' for key 'token'": "Duplicate entry *** for key 'id', Duplicate entry *** for key 'token'",
+		"Duplicate entry 'a' for key 'id', Duplicate entry 'b' for key 'x'":     "Duplicate entry 'a' for key 'id', Duplicate entry 'b' for key 'x'",
 	} {
 		require.Equal(t, want, m.Text(text), text)
+	}
+	for _, text := range []string{"(", "()=(", ")=(", "Duplicate entry '", "(a(b))=(c) "} { // it takes no time that grows with the square
+		require.NotPanics(t, func() { m.Text(strings.Repeat(text, 1<<16)) })
 	}
 	require.Equal(t, `Key (a, id)=(***) exists`, mask.New(regexp.MustCompile(`^id$`)).Text(`Key (a, id)=(1, 2) exists`))
 }
