@@ -144,7 +144,7 @@ func (*ofRun) InsertBegin(_ context.Context, params *rivertype.JobInsertParams) 
 	if ok && args.id != 0 {
 		params.ID = &args.id
 	}
-	if ok && !args.due.IsZero() && params.State == rivertype.JobStateAvailable {
+	if ok && !args.due.IsZero() && params.ScheduledAt == nil { // else a hook or a test has replaced the time
 		params.ScheduledAt = &args.due
 	}
 	return nil

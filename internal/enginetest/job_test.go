@@ -359,3 +359,28 @@ func TestDataFlowJob_CancelledInRiver(t *testing.T) {
 		require.Error(t, j.event(dataflow.EventRunCancelled).Err)
 	})
 }
+
+// riverTime is a clock of River's alone, as a service's tests may have it.
+type riverTime struct{ by time.Duration }
+
+func (r riverTime) Now() time.Time { return time.Now().Add(r.by) }
+
+func (r riverTime) NowOrNil() *time.Time {
+	now := r.Now()
+	return &now
+}
+
+// River takes jobs up by its own clock if that is replaced. So their times are left to it.
+func TestDataFlowJob_RiverClock(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		conf := t.quickRiver()
+		conf.Test.Time = riverTime{-time.Hour}
+		client := t.started(t.client(&dataflow.Config{River: conf, Flows: []*dataflow.Flow{t.numbersFlow("orders", numbers{n: 3}, dataflow.JobQueue{})}}))
+		run, err := client.Enqueue(t.Context(), "orders", nil)
+		require.NoError(t, err)
+		_, err = t.wait(client, run.ID)
+		require.NoError(t, err)
+		t.exactly(3)
+	})
+}
