@@ -207,7 +207,7 @@ select pg_catalog.row_security_active($1::oid), coalesce((select bool_and(pg_cat
 		return err
 	}
 	if hides {
-		e.problem("row security may hide rows of table %s from the role, which the first load must read: alter role %s bypassrls, or read as the owner of the table", t.name, role)
+		e.problem("row security may hide rows of table %s from the role, which the first load must read: alter role %s bypassrls, or read as the owner of the table if row security is not forced on it", t.name, role)
 	}
 	if !may {
 		schema, _, _ := strings.Cut(t.sql, ".")
