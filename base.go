@@ -60,6 +60,15 @@ func (b base) now() time.Time {
 	return time.Now() //nolint:forbidigo // the one place that reads the real clock
 }
 
+// dueAt returns when a River job for a run is due that waits, by the clock that is behind. River's scheduler goes by the
+// clock of a process, and whoever takes the job up by the database's, as RunAfter does.
+func (b base) dueAt(run *Run, wait time.Duration) time.Time {
+	if at := b.now().Add(wait); at.Before(run.RunAfter) {
+		return at
+	}
+	return run.RunAfter
+}
+
 // renewLeases extends leases in the database.
 func (b base) renewLeases(ctx context.Context, refs []lease.Ref) ([]lease.Status, error) {
 	leases := make([]LeaseRef, len(refs))

@@ -156,7 +156,7 @@ func (e *FlowExecutor) endAlone(ctx context.Context, p *RunEndParams) (answer En
 		}
 		opts := river.InsertOpts{Queue: run.Queue}
 		if p.Delay > 0 { // otherwise it is due by the database's clock, and this process's may be slow
-			opts.ScheduledAt = e.client.now().Add(p.Delay)
+			opts.ScheduledAt = e.client.dueAt(run, p.Delay)
 		}
 		if e.job != nil {
 			opts.Priority = e.job.Priority

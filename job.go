@@ -189,7 +189,7 @@ func (j *DataFlowJob) failed(job *river.Job[DataFlowArgs], run *Run, err error, 
 		if job.Attempt >= job.MaxAttempts {
 			return river.JobCancel(err) // FlowExecutor.end has added a job that goes on
 		}
-		job.Args.retryAt = j.client.now().Add(wait) // River's clock is that of a process, and RunAfter the database's
+		job.Args.retryAt = j.client.dueAt(run, wait)
 		return err
 	case RunFailed:
 		if job.Attempt < job.MaxAttempts {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
 )
 
 // ownClock leaves the database its own clock, whatever the process's is.
@@ -125,4 +126,33 @@ func TestClock_ServerAndRiver(t *testing.T) {
 			db.exactly(4)
 		})
 	}
+}
+
+// A process that is ahead does not delay the next attempt of a run: neither in the job that failed, nor in one that is
+// added since the run was worked without its job.
+func TestClock_RetryAhead(t *testing.T) {
+	t.Parallel()
+	db := serverClock(t, -time.Hour)
+	source := dataflow.Paged(func(context.Context, int) (dataflow.Page[int, int], error) {
+		return dataflow.Page[int, int]{}, errors.New("it fails")
+	})
+	flow := func(name string) *dataflow.Flow {
+		return dataflow.NewFlow(name, source, dataflow.Identity[int](), memory.NewSink[int]().Target(), &dataflow.FlowOptions{
+			Runtime: dataflow.JobQueue{}, Backoff: func(int) time.Duration { return 2 * time.Hour },
+		})
+	}
+	client := db.client(&dataflow.Config{Flows: []*dataflow.Flow{flow("alone"), flow("orders")}, River: db.quickRiver()})
+	require.NoError(t, client.Register(t.Context()))
+	run, err := client.Enqueue(t.Context(), "alone", nil)
+	require.NoError(t, err)
+	_, err = dataflow.NewFlowExecutor(client).Execute(t.Context(), run.ID)
+	require.Error(t, err)
+	db.started(client)
+	_, err = client.Enqueue(t.Context(), "orders", nil)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		return db.number("select count(*) from river_job where state in ('retryable', 'scheduled')") == 2
+	}, patience, 20*time.Millisecond)
+	require.Zero(t, db.number(`select count(*) from dataflow_run r join river_job j on j.id = r.river_job_id
+		where abs(extract(epoch from j.scheduled_at - r.run_after)) > 60`), "a job waits for longer than its run")
 }
