@@ -99,6 +99,9 @@ func (c *Client) Start(ctx context.Context) error {
 	if err := c.store.CheckSchema(ctx); err != nil {
 		return public(err)
 	}
+	if err := c.jobs.checkAtStart(ctx); err != nil {
+		return public(fmt.Errorf("start: %w", err))
+	}
 	if err := c.registrar.registerAtStart(ctx); err != nil {
 		return err
 	}
@@ -212,7 +215,7 @@ func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
 	if ours := c.jobs.config.Schema; ours != "" && rc.Schema() != "" && rc.Schema() != ours {
 		return public(&ConfigError{Field: "River client", Reason: fmt.Sprintf("its schema is %q, and this client's is %q: give both the same Schema, so that a run and its job are in one place", rc.Schema(), ours)})
 	}
-	return public(c.jobs.join(WrapRiver(rc)))
+	return public(c.jobs.join(WrapRiver(rc), rc.Schema))
 }
 
 // AddWorker adds the worker of our jobs to the workers of a River client that the

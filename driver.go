@@ -92,6 +92,13 @@ type PooledStore interface {
 	Keep() (release func())
 }
 
+// SchemaStore is the power of a [Store] on a database with schemas to tell where River's jobs are.
+type SchemaStore interface {
+	// SameJobs reports whether a River client of that schema has its jobs where the store looks
+	// for them. An empty schema is that of the search path.
+	SameJobs(ctx context.Context, tx Tx, schema string) (bool, error)
+}
+
 // NotedStore is the power of a [Store] to say what is not known of its database, and matters.
 type NotedStore interface {
 	// Notes returns sentences without their last period. It does not touch the database.

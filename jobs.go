@@ -26,6 +26,8 @@ type jobs struct {
 	mu          sync.Mutex // guards what follows
 	river       River      // nil: not made yet
 	joined      bool       // river is the service's own; the service starts and stops it
+	schema      string     // of the service's own
+	unsure      bool       // the tables of the service's own may be others than those of the runs
 	started     bool
 	queues      map[string]river.QueueConfig // the queues that river works; nil if it is joined
 	workerAdded bool                         // our worker is in Config.River.Workers
@@ -44,6 +46,26 @@ func (j *jobs) client() (River, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.clientLocked(wanted)
+}
+
+// checkAtStart is checkTables for a client that starts.
+func (j *jobs) checkAtStart(ctx context.Context) error {
+	j.mu.Lock()
+	unsure := j.unsure
+	j.mu.Unlock()
+	if !unsure {
+		return nil
+	}
+	return j.store.InTx(ctx, j.checkTables)
+}
+
+// inserter is client for a caller that adds jobs.
+func (j *jobs) inserter(ctx context.Context, tx Tx) (River, error) {
+	rc, err := j.client()
+	if err != nil {
+		return nil, err
+	}
+	return rc, j.checkTables(ctx, tx)
 }
 
 // clientLocked is client for a caller that holds j.mu.
@@ -80,13 +102,38 @@ func (j *jobs) clientLocked(queues map[string]river.QueueConfig) (River, error) 
 }
 
 // join makes the library use a River client of the service.
-func (j *jobs) join(rc River) error {
+func (j *jobs) join(rc River, schema func() string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.river != nil {
 		return errors.New("use River client: this client already has one: call UseRiver before anything else")
 	}
 	j.river, j.joined = rc, true
+	j.schema = schema()
+	j.unsure = (j.schema == "") != (j.config.Schema == "")
+	return nil
+}
+
+// checkTables refuses a River client of the service whose jobs are not in the tables in which this
+// client looks for them. It asks the database until it knows, and only if one of the two has no Schema.
+func (j *jobs) checkTables(ctx context.Context, tx Tx) error {
+	j.mu.Lock()
+	unsure, schema := j.unsure, j.schema
+	j.mu.Unlock()
+	store, ok := j.store.(SchemaStore)
+	if !unsure || !ok {
+		return nil
+	}
+	same, err := store.SameJobs(ctx, tx, schema)
+	if err != nil {
+		return fmt.Errorf("look for River's tables: %w", err)
+	}
+	if !same {
+		return &ConfigError{Field: "River client", Reason: fmt.Sprintf("its jobs are in other tables than this client's: its schema is %q, and this client's is %q, where an empty one is that of the search path: give both the same Schema, so that a run and its job are in one place", schema, j.config.Schema)}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.unsure = false
 	return nil
 }
 
@@ -216,7 +263,7 @@ func (j *jobs) insert(ctx context.Context, tx Tx, run *Run, opts river.InsertOpt
 // insertReserved adds the River job of a run that was just added, with the id that was reserved
 // for it.
 func (j *jobs) insertReserved(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) error {
-	rc, err := j.client()
+	rc, err := j.inserter(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -252,7 +299,7 @@ func (j *jobs) extended() bool {
 
 // insertMany is insertReserved for many runs.
 func (j *jobs) insertMany(ctx context.Context, tx Tx, runs []*Run, opts []river.InsertOpts) error {
-	rc, err := j.client()
+	rc, err := j.inserter(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -293,7 +340,7 @@ func (j *jobs) reserved(ctx context.Context, tx Tx, run *Run, id int64) error {
 
 // add adds a River job for a run, and does not change the run.
 func (j *jobs) add(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) (int64, error) {
-	rc, err := j.client()
+	rc, err := j.inserter(ctx, tx)
 	if err != nil {
 		return 0, err
 	}

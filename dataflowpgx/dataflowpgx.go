@@ -200,6 +200,19 @@ func (s *store) River(config *river.Config) (dataflow.River, error) {
 	return dataflow.WrapRiver(rc), nil
 }
 
+// SameJobs implements dataflow.SchemaStore.
+func (s *store) SameJobs(ctx context.Context, tx dataflow.Tx, schema string) (same bool, err error) {
+	own, ok := tx.Unwrap().(pgx.Tx)
+	if !ok {
+		return false, dataflow.ErrTxMismatch
+	}
+	theirs := pgx.Identifier{"river_job"}
+	if schema != "" {
+		theirs = pgx.Identifier{schema, "river_job"}
+	}
+	return same, own.QueryRow(ctx, s.text(sqlSameJobs), theirs.Sanitize()).Scan(&same)
+}
+
 // text fills the schema and the clock into the template of a statement.
 func (s *store) text(template string) string {
 	if s.clock != nil {

@@ -244,6 +244,8 @@ where r.state = 'in_progress' and r.lease_until < {now}
 order by r.lease_until limit 1
 for update of r skip locked`
 
+const sqlSameJobs = `select to_regclass('{s}river_job') is not distinct from to_regclass($1)`
+
 // If a process dies after it fetched a job and before it claimed the run, River notices
 // only after an hour. A job whose time is far from now waits for somebody's wrong clock, for
 // River's own backoff, or because its row was edited: those of this library snooze for seconds.

@@ -3,14 +3,17 @@ package enginetest_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"iter"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -338,6 +341,70 @@ func TestUseRiver_Schema(t *testing.T) {
 		require.ErrorContains(t, err, c.want)
 		var bad *dataflow.ConfigError
 		require.ErrorAs(t, err, &bad)
+	}
+}
+
+// If only one of the two clients names its schema, the database tells whether they share River's tables.
+// A service that had both in different schemas gave its own jobs and the jobs of runs the same ids.
+func TestUseRiver_SearchPath(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		ours, rivers, path string
+		same               bool
+	}{
+		{"app", "", "public", false},
+		{"", "jobs", "public", false},
+		{"app", "", "app, public", true},
+		{"", "jobs", "jobs, public", true},
+	} {
+		t.Run(c.ours+c.rivers+" in "+c.path, func(t *testing.T) {
+			t.Parallel()
+			config, err := pgxpool.ParseConfig(dbtest.PostgresURL(t))
+			require.NoError(t, err)
+			config.ConnConfig.RuntimeParams["search_path"] = c.path
+			pool, err := pgxpool.NewWithConfig(t.Context(), config)
+			require.NoError(t, err)
+			t.Cleanup(pool.Close)
+			_, err = pool.Exec(t.Context(), `create schema app; create schema jobs`)
+			require.NoError(t, err)
+			migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: c.rivers})
+			require.NoError(t, err)
+			_, err = migrator.Migrate(t.Context(), rivermigrate.DirectionUp, nil)
+			require.NoError(t, err)
+
+			d := onPool(t, pool)
+			d.table("f")
+			worker := &choreWorker{done: make(chan string, 1)}
+			conf := d.withQueue(river.QueueDefault)
+			conf.Schema, conf.Workers = c.rivers, river.NewWorkers()
+			river.AddWorker(conf.Workers, worker)
+			client := d.client(&dataflow.Config{Schema: c.ours, River: d.quickRiver(), Flows: []*dataflow.Flow{onQueue("f", dataflow.Identity[int](), dataflow.FlowOptions{Runtime: dataflow.JobQueue{Queue: river.QueueDefault}})}})
+			require.NoError(t, client.AddWorker(conf.Workers))
+			rc := d.joined(client, conf)
+			require.NoError(t, client.Migrate(t.Context()))
+			_, err = rc.Insert(t.Context(), chore{Name: "dishes"}, nil) // which has the first id there
+			require.NoError(t, err)
+			require.NoError(t, rc.Start(t.Context()))
+			t.Cleanup(func() { d.stop(rc) })
+
+			require.NoError(t, client.Register(t.Context()))
+			run, err := client.Enqueue(t.Context(), "f", nil)
+			if c.same {
+				require.NoError(t, err)
+				d.started(client)
+				_, err = d.wait(client, run.ID)
+				require.NoError(t, err)
+				d.requireExactly("f", 3)
+			} else {
+				for _, err := range []error{err, client.Start(t.Context())} {
+					var bad *dataflow.ConfigError
+					require.ErrorAs(t, err, &bad)
+					require.ErrorContains(t, err, fmt.Sprintf("its schema is %q, and this client's is %q", c.rivers, c.ours))
+					requirePublic(t, err)
+				}
+			}
+			require.Equal(t, "dishes", receive(d, worker.done))
+		})
 	}
 }
 
