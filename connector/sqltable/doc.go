@@ -69,6 +69,10 @@
 // written again in parts, and after each part all foreign keys of the database are checked, which
 // takes time if its tables are large. What a trigger refuses with raise(abort, …) is a bad record too.
 //
+// Triggers see each row that is written, and may change it. A row that a trigger of SQLite leaves out with
+// raise(ignore), or a constraint that is declared with "on conflict ignore", is not there, but its record
+// still counts as written, and a changed one as updated. Let a trigger use raise(abort, …) if a policy is to decide.
+//
 // # Tables
 //
 // The name of a table is "table" or "schema.table". The schema is an attached database

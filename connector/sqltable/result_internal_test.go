@@ -78,6 +78,23 @@ func TestUpsert_Results_Exact(t *testing.T) {
 	require.Equal(t, []dataflow.RowResult{redundant}, results(t, db, codes, code{"A", 1}), "the index takes the keys for equal")
 }
 
+// What a trigger or a constraint of the table drops without an error counts as if it had been written.
+func TestUpsert_Results_Dropped(t *testing.T) {
+	t.Parallel()
+	db := setup(t, `create table facts (id integer primary key, name text not null on conflict ignore, cents integer)`,
+		`create trigger dropping before insert on facts when new.name = 'dropped' begin select raise(ignore); end`,
+		`create trigger keeping before update on facts when new.name = 'kept' begin select raise(ignore); end`)
+	type maybe struct {
+		ID   int64
+		Name *string
+	}
+	s := newSink[maybe]("facts", true, []string{"id"})
+	require.Equal(t, []dataflow.RowResult{written, written, written},
+		results(t, db, s, maybe{1, ptr("a")}, maybe{2, ptr("dropped")}, maybe{3, nil}))
+	require.Equal(t, []dataflow.RowResult{updated}, results(t, db, s, maybe{1, ptr("kept")}))
+	require.Equal(t, []string{"1 a"}, query(t, db, `select id || ' ' || name from facts`))
+}
+
 // A batch may need more than one statement.
 func TestUpsert_Results_Chunks(t *testing.T) {
 	t.Parallel()
