@@ -367,6 +367,8 @@ func (s *tableSink) explain(err error) error {
 			return dataflow.Permanent(fmt.Errorf("it is a foreign table, into which Postgres cannot upsert: use pgtable.UpsertTo with its own database, or pgtable.Func: %w", err))
 		case "m":
 			return dataflow.Permanent(fmt.Errorf("it is a materialized view, whose rows only \"refresh materialized view\" changes: write to a table: %w", err))
+		case "p":
+			return fmt.Errorf("the table has no unique index of exactly the key columns (%s), among which the columns that partition the table must be: %s: %w", columns, createIndex(true, kind, s.name.Sanitize(), columns), err)
 		}
 		return fmt.Errorf("the table has no unique index of exactly the key columns (%s): %s: %w", columns, createIndex(true, kind, s.name.Sanitize(), columns), err)
 	case sqlstate.NotInState:

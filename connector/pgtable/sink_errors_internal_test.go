@@ -63,7 +63,8 @@ func TestSink_NoTransaction(t *testing.T) {
 
 func TestSink_TableDoesNotFit(t *testing.T) {
 	t.Parallel()
-	pool := setup(t, `create table "Facts" (id bigint, "Name" text, extra int, gone int)`, `alter table "Facts" drop gone`, `create table keyless (id bigint, name text, cents int)`)
+	pool := setup(t, `create table "Facts" (id bigint, "Name" text, extra int, gone int)`, `alter table "Facts" drop gone`, `create table keyless (id bigint, name text, cents int)`,
+		`create table parts (id bigint, name text, cents int) partition by list (cents)`)
 	for name, tc := range map[string]struct {
 		sink *sink[fact]
 		want string
@@ -74,6 +75,11 @@ func TestSink_TableDoesNotFit(t *testing.T) {
 		"no index": {
 			newSink[fact]("keyless", true, []string{"id", "name"}),
 			`table keyless: the table has no unique index of exactly the key columns ("id", "name"): create unique index concurrently on "keyless" ("id", "name"): ` +
+				`ERROR: there is no unique or exclusion constraint matching the ON CONFLICT specification (SQLSTATE 42P10)`,
+		},
+		"no index of a partitioned table": {
+			newSink[fact]("parts", true, []string{"id"}),
+			`table parts: the table has no unique index of exactly the key columns ("id"), among which the columns that partition the table must be: create unique index on "parts" ("id"): ` +
 				`ERROR: there is no unique or exclusion constraint matching the ON CONFLICT specification (SQLSTATE 42P10)`,
 		},
 	} {
