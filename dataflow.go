@@ -204,7 +204,8 @@ func RiverQueues(ctx context.Context, c *Client) ([]*RiverQueue, error) {
 // UseRiver makes a client insert its jobs through a River client of the service, on the same
 // database. The service starts and stops that River client. Call UseRiver before anything
 // else. If the River client is for another kind of database, the error is ErrTxMismatch. If both
-// name a schema, it must be the same.
+// name a schema, it must be the same. If only one does, [Client.Start] and what starts a run
+// return an error unless the search path leads to the same tables.
 func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
 	if rc == nil {
 		return public(&ConfigError{Field: "River client", Reason: "it is nil: make one with river.NewClient"})

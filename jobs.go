@@ -101,15 +101,14 @@ func (j *jobs) clientLocked(queues map[string]river.QueueConfig) (River, error) 
 	return rc, nil
 }
 
-// join makes the library use a River client of the service.
+// join makes the library use a River client of the service, and asks for its schema if it takes it.
 func (j *jobs) join(rc River, schema func() string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.river != nil {
 		return errors.New("use River client: this client already has one: call UseRiver before anything else")
 	}
-	j.river, j.joined = rc, true
-	j.schema = schema()
+	j.river, j.joined, j.schema = rc, true, schema()
 	j.unsure = (j.schema == "") != (j.config.Schema == "")
 	return nil
 }

@@ -88,13 +88,13 @@ func TestTrouble_Locked(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			unlocked.Go(func() {
+			if _, err := lock.Exec(ctx, `select from dataflow_run for update`); err != nil {
+				return errors.Join(err, lock.Rollback(context.WithoutCancel(ctx)))
+			}
+			unlocked.Go(func() { // while the run looks for its checkpoint
 				time.Sleep(time.Second)
 				_ = lock.Rollback(context.WithoutCancel(ctx))
 			})
-			if _, err := lock.Exec(ctx, `select from dataflow_run for update`); err != nil {
-				return err
-			}
 		}
 		tx, _ := dataflowpgx.TxFrom(ctx)
 		_, err := tx.Exec(ctx, `select pg_terminate_backend(pg_backend_pid())`)
