@@ -54,7 +54,7 @@ func TestRescue_BeforeOlderTick(t *testing.T) {
 		lost, err := client.Enqueue(t.Context(), "f", nil)
 		require.NoError(t, err)
 		require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set trigger = 'schedule' where id = %d", tick.ID)))
-		require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set rescues = 1 where id = %d", lost.ID)))
+		require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set rescues = 1, lease_no = 1 where id = %d", lost.ID)))
 		t.started(client)
 		first, err := t.wait(client, lost.ID)
 		require.NoError(t, err)
