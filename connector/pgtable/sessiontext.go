@@ -12,10 +12,6 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// pgx reads types that it does not know as text: money, composite types, and what holds these. That
-// text may depend on settings of the session. checkTexts refuses it in a session whose settings make
-// it another text than the defaults do, as the text may then mean another value elsewhere.
-
 // checkEncoding returns an error if the server takes the session's texts, which are UTF-8 in Go, for
 // texts of another encoding. That is so in a database of another encoding, unless the client says
 // otherwise. SQL_ASCII converts nothing.
@@ -30,6 +26,10 @@ func checkEncoding(conn *pgx.Conn) error {
 		return dataflow.Permanent(fmt.Errorf("the session's client_encoding is %s, in which Postgres would read and write other characters than the records have: add client_encoding=UTF8 to the pool's connection string", client))
 	}
 }
+
+// pgx reads types that it does not know as text: money, composite types, and what holds these. That
+// text may depend on settings of the session. checkTexts refuses it in a session whose settings make
+// it another text than the defaults do, as the text may then mean another value elsewhere.
 
 // typeParts finds the types of which those of inside consist.
 const typeParts = `
