@@ -15,8 +15,9 @@ type ticking struct {
 	Enabled  *bool
 	Interval json.RawMessage
 	Schedule struct {
-		Cron string
-		Zone string `json:"time_zone"`
+		Cron    string
+		Zone    string `json:"time_zone"`
+		Stagger json.RawMessage
 	}
 }
 
@@ -48,20 +49,29 @@ func zoneOf(f *jsonview.Flow) *time.Location {
 // schedule says in words when a flow runs by itself.
 func schedule(f jsonview.Flow) string {
 	t := tickingOf(&f)
-	if t.Schedule.Cron != "" {
-		return strings.TrimSpace(cronWords(t.Schedule.Cron) + " " + t.Schedule.Zone)
+	text := "no schedule"
+	switch interval := durationOf(t.Interval); {
+	case t.Schedule.Cron != "":
+		text = strings.TrimSpace(cronWords(t.Schedule.Cron) + " " + t.Schedule.Zone)
+	case interval > 0:
+		text = "every " + exactly(interval)
+	case f.NextRunAt != nil:
+		text = "by its schedule"
 	}
-	text := strings.Trim(string(t.Interval), `"`)
-	if d, err := time.ParseDuration(text); err == nil && d > 0 {
-		return "every " + exactly(d)
+	if stagger := durationOf(t.Schedule.Stagger); stagger > 0 {
+		text += ", up to " + exactly(stagger) + " later"
 	}
-	if n, err := strconv.ParseFloat(text, 64); err == nil && n > 0 {
-		return "every " + exactly(time.Duration(n*float64(time.Second)))
+	return text
+}
+
+// durationOf reads a stored duration: a number of seconds, or a text such as "1m30s". It is 0 if it is neither.
+func durationOf(stored json.RawMessage) time.Duration {
+	text := strings.Trim(string(stored), `"`)
+	if d, err := time.ParseDuration(text); err == nil {
+		return d
 	}
-	if f.NextRunAt != nil {
-		return "by its schedule"
-	}
-	return "no schedule"
+	n, _ := strconv.ParseFloat(text, 64)
+	return time.Duration(n * float64(time.Second))
 }
 
 // exactly is a duration with all its units, where span names the largest alone: "1 h 30 min".

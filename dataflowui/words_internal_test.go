@@ -46,6 +46,8 @@ func TestSchedule(t *testing.T) {
 	}
 	require.Equal(t, "daily at 03:00 Europe/Berlin", of(dataflow.Heartbeat{Schedule: dataflow.Schedule{Cron: "0 3 * * *", TimeZone: "Europe/Berlin"}}))
 	require.Equal(t, "every 5 min", of(dataflow.JobQueue{Interval: 5 * time.Minute}))
+	require.Equal(t, "daily at 03:00, up to 30 min later", of(dataflow.JobQueue{Schedule: dataflow.Schedule{Cron: "0 3 * * *", Stagger: 30 * time.Minute}}))
+	require.Equal(t, "every 1 h, up to 10 min later", of(dataflow.Heartbeat{Interval: time.Hour, Schedule: dataflow.Schedule{Stagger: 10 * time.Minute}}))
 	for d, want := range map[time.Duration]string{
 		90 * time.Minute: "every 1 h 30 min", 90 * time.Second: "every 1 min 30 s", 1500 * time.Millisecond: "every 1 s 500 ms",
 		24 * time.Hour: "every 24 h", 7 * 24 * time.Hour: "every 7 days", 50*time.Hour + time.Second: "every 2 days 2 h 1 s",
