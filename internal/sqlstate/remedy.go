@@ -17,7 +17,7 @@ func Remedies() []Remedy {
 		{"25006", "the server takes no writes: it is a standby, or default_transaction_read_only is on: let the pool's address lead to the primary, or add target_session_attrs=read-write to it"},
 		{"25P03", "the server ended the transaction, because this process sent nothing for longer than idle_in_transaction_session_timeout: the client sets it to Config.Lease for its own transactions: raise that, or let the sink work less between two statements"},
 		{"25P04", "the transaction took longer than transaction_timeout: raise that setting for this role, or use a smaller BatchSize"},
-		{"28000", "the server lets no such connection in: see its pg_hba.conf, and whether it wants TLS (sslmode=require)"},
+		{"28000", "the server lets no such connection in: the role may be missing (createuser NAME) or may not log in, its pg_hba.conf may name no such connection, or it wants TLS (sslmode=require)"},
 		{"28P01", "the password is missing or wrong: give it in the address (postgres://user:password@host/name), in PGPASSWORD or in ~/.pgpass"},
 		{"3D000", "create the database (createdb --owner USER NAME), or mend its name in the address"},
 		{"40001", "another transaction has changed the same rows: with default_transaction_isolation = 'read committed' this does not happen"},
