@@ -131,7 +131,8 @@ type DataFlowArgs struct {
 // Kind returns "data_flow".
 func (DataFlowArgs) Kind() string { return "data_flow" }
 
-// Hooks returns the hook by which River gives a job the id that was reserved with its run, and its time.
+// Hooks returns the hook by which River gives a job the id that was reserved with its run, and its time. It takes from
+// the job of a run what a hook or middleware of the service has set to make it unique.
 func (DataFlowArgs) Hooks() []rivertype.Hook { return []rivertype.Hook{&ofRun{}} }
 
 // ofRun is a hook of River's. River asks for it once, so what a job gets is in its args.
@@ -146,6 +147,9 @@ func (*ofRun) InsertBegin(_ context.Context, params *rivertype.JobInsertParams) 
 	}
 	if ok && !args.due.IsZero() && params.ScheduledAt == nil { // else a hook or a test has replaced the time
 		params.ScheduledAt = &args.due
+	}
+	if ok && args.RunID != 0 { // the run is unique already, and gets its next job while the one before still works it
+		params.UniqueKey, params.UniqueStates = nil, 0
 	}
 	return nil
 }

@@ -1,11 +1,14 @@
 package enginetest_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -102,5 +105,40 @@ func TestRescue_DroppedJobs(t *testing.T) {
 			_, err = t.wait(client, run.ID)
 			require.NoError(t, err)
 		}
+	})
+}
+
+// unique is a hook of a service that lets River have one job of a kind at a time.
+type unique struct{ river.HookDefaults }
+
+func (*unique) InsertBegin(_ context.Context, params *rivertype.JobInsertParams) error {
+	const unfinished = 0b1111_0101 // River's default: all states but discarded and cancelled
+	params.UniqueKey, params.UniqueStates = []byte(params.Kind), unfinished
+	return nil
+}
+
+// A hook may make a service's jobs unique. Each run keeps a job of its own, and gets the next one for its next slice.
+func TestRescue_UniqueJobs(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		conf := t.quickRiver()
+		conf.Hooks = []rivertype.Hook{&unique{}}
+		client := t.client(&dataflow.Config{River: conf, Slice: time.Millisecond, Flows: []*dataflow.Flow{
+			t.numbersFlow("n", numbers{n: 25}, dataflow.JobQueue{BatchSize: 5}), named("f", dataflow.JobQueue{}),
+		}})
+		require.NoError(t, client.Register(t.Context()))
+		var runs []*dataflow.Run
+		for _, flow := range []string{"n", "f"} {
+			run, err := client.Trigger(t.Context(), flow, nil)
+			require.NoError(t, err)
+			runs = append(runs, run)
+		}
+		require.NotEqual(t, runs[0].RiverJobID, runs[1].RiverJobID)
+		t.started(client)
+		for _, run := range runs {
+			_, err := t.wait(client, run.ID)
+			require.NoError(t, err)
+		}
+		t.exactly(25)
 	})
 }
