@@ -248,46 +248,46 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	if err != nil {
 		return err
 	}
-	paused, err := rc.QueuePaused(ctx, run.Queue)
-	if err != nil {
-		return fmt.Errorf("look at queue %q: %w", run.Queue, err)
+	job, err := rc.JobGet(ctx, run.RiverJobID)
+	switch {
+	case errors.Is(err, river.ErrNotFound): // it gets another job
+		job = &rivertype.JobRow{ID: run.RiverJobID, Queue: run.Queue}
+	case err != nil:
+		return fmt.Errorf("look at River job %d: %w", run.RiverJobID, err)
 	}
-	worked, seen, err := w.worksQueue(ctx, rc, run.Queue)
+	queue := job.Queue // a hook of the service may have changed it, or somebody has edited the job
+	paused, err := rc.QueuePaused(ctx, queue)
 	if err != nil {
-		return fmt.Errorf("look at queue %q: %w", run.Queue, err)
+		return fmt.Errorf("look at queue %q: %w", queue, err)
+	}
+	worked, seen, err := w.worksQueue(ctx, rc, queue)
+	if err != nil {
+		return fmt.Errorf("look at queue %q: %w", queue, err)
 	}
 	switch {
+	case job.State == rivertype.JobStatePending:
+		w.add(CauseNoWorker, run.ID, nil, "Run %d has been due since %s, and its River job %d is pending, where no worker takes it: a hook of River's client or somebody has set that. Once River's JobRetry is called for it, it is worked.", run.ID, w.at(run.RunAfter), job.ID)
 	case paused:
-		w.add(CauseQueuePaused, run.ID, nil, "Run %d waits in the River queue %q, which is paused.", run.ID, run.Queue)
+		w.add(CauseQueuePaused, run.ID, nil, "Run %d waits in the River queue %q, which is paused.", run.ID, queue)
 	case !worked && len(w.processes) > 0:
-		w.add(CauseNoWorker, run.ID, nil, "Run %d waits in the River queue %q, which no live process works%s.", run.ID, run.Queue, w.addQueue())
-	case !w.held():
-		strange, err := w.stranger(ctx, rc, run)
-		if err != nil || strange {
-			return err
-		}
-		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment%s.", run.ID, w.at(run.RunAfter), run.RiverJobID, run.Queue, seen)
+		w.add(CauseNoWorker, run.ID, nil, "Run %d waits in the River queue %q, which no live process works%s.", run.ID, queue, w.addQueue())
+	case w.held():
+	case strange(job):
+		w.add(CauseNoWorker, run.ID, nil, "Run %d has been due since %s, and its River job %d has failed: a River client that works the queue %q does not have our worker: call Client.AddWorker for it, or give the flow a queue of its own. River's next try is due at %s.",
+			run.ID, w.at(run.RunAfter), job.ID, queue, w.at(job.ScheduledAt))
+	case job.State != rivertype.JobStateRunning && job.ScheduledAt.Sub(w.now) > time.Minute:
+		w.add(CauseNotDue, run.ID, nil, "Run %d has been due since %s, and its River job %d waits until %s: River, a middleware of its client, or somebody has put it off. It gets another job in about a minute.", run.ID, w.at(run.RunAfter), job.ID, w.at(job.ScheduledAt))
+	default:
+		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment%s.", run.ID, w.at(run.RunAfter), job.ID, queue, seen)
 	}
 	return nil
 }
 
-// stranger reports whether the run's job has met a River client that does not know our jobs. River fails the job there
+// strange reports whether a job has met a River client that does not know our jobs. River fails the job there
 // each time, and waits longer after each.
-func (w *why) stranger(ctx context.Context, rc River, run *Run) (bool, error) {
-	job, err := rc.JobGet(ctx, run.RiverJobID)
-	if errors.Is(err, river.ErrNotFound) {
-		return false, nil // it gets another job
-	}
-	if err != nil {
-		return false, fmt.Errorf("look at River job %d: %w", run.RiverJobID, err)
-	}
+func strange(job *rivertype.JobRow) bool {
 	unknown := (&rivertype.UnknownJobKindError{Kind: job.Kind}).Error()
-	if len(job.Errors) == 0 || job.Errors[len(job.Errors)-1].Error != unknown {
-		return false, nil
-	}
-	w.add(CauseNoWorker, run.ID, nil, "Run %d has been due since %s, and its River job %d has failed: a River client that works the queue %q does not have our worker: call Client.AddWorker for it, or give the flow a queue of its own. River's next try is due at %s.",
-		run.ID, w.at(run.RunAfter), job.ID, run.Queue, w.at(job.ScheduledAt))
-	return true, nil
+	return len(job.Errors) > 0 && job.Errors[len(job.Errors)-1].Error == unknown
 }
 
 // worksQueue reports whether a live process works a queue. Of one that joined its service's River client, only

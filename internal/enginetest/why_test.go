@@ -394,6 +394,42 @@ func TestWhy_QueueOfAStranger(t *testing.T) {
 	})
 }
 
+// A hook or middleware of the service, or somebody with SQL, may change the job of a run. Why looks at the job.
+func TestWhy_JobElsewhere(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		conf := t.withQueue("etl")
+		conf.Workers = river.NewWorkers()
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{named("f", dataflow.JobQueue{Queue: "etl"})}})
+		require.NoError(t, client.AddWorker(conf.Workers))
+		rc := t.joined(client, conf)
+		require.NoError(t, rc.Start(t.Context()))
+		t.started(client)
+		run, err := client.Trigger(t.Context(), "f", nil) // once it is worked, River has listed the queue
+		require.NoError(t, err)
+		_, err = t.wait(client, run.ID)
+		require.NoError(t, err)
+		t.stop(rc)
+		run, err = client.Trigger(t.Context(), "f", nil)
+		require.NoError(t, err)
+		text := func(after time.Duration) string { return time.Now().Add(after).UTC().Format(time.DateTime) }
+		for _, c := range []struct {
+			job, want string
+			code      dataflow.CauseCode
+		}{
+			{"state = 'available'", `waits for a free worker: it should start any moment`, dataflow.CauseStarting},
+			{"state = 'pending'", `is pending, where no worker takes it: a hook of River's client or somebody has set that. Once River's JobRetry is called`, dataflow.CauseNoWorker},
+			{"state = 'scheduled', attempted_at = '" + text(0) + "', scheduled_at = '" + text(time.Hour) + "'", `River, a middleware of its client, or somebody has put it off`, dataflow.CauseNotDue},
+			{"state = 'available', scheduled_at = '" + text(0) + "', queue = 'nobody'", `waits in the River queue "nobody", which no live process works`, dataflow.CauseNoWorker},
+		} {
+			require.NoError(t, t.exec(fmt.Sprintf("update river_job set %s where id = %d", c.job, run.RiverJobID)))
+			codes, said := t.causes(client, "f")
+			require.Contains(t, said, c.want)
+			require.Equal(t, c.code, codes[0])
+		}
+	})
+}
+
 // A River client without our worker takes no jobs of ours. The error says what is missing.
 func TestUseRiver_WithoutWorker(t *testing.T) {
 	t.Parallel()
