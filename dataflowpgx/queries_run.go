@@ -249,6 +249,8 @@ const sqlSameJobs = `select to_regclass('{s}river_job') is not distinct from to_
 // If a process dies after it fetched a job and before it claimed the run, River notices
 // only after an hour. A job whose time is far from now waits for somebody's wrong clock, for
 // River's own backoff, or because its row was edited: those of this library snooze for seconds.
+// If a worker has just put the job off, as a middleware of the service may, it would do so with
+// the next one too.
 // River's rows have the real clock, so they are compared with now().
 const (
 	stranded = `
@@ -260,6 +262,7 @@ where r.state = 'pending' and r.queue <> '' and r.run_after < {now} - $1::bigint
 		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = any($2) then '' else r.queue end)
 		or j.state = 'running' and j.attempted_at < now() - $1::bigint * interval '1 microsecond'
 		or j.state in ('available', 'scheduled', 'retryable') and j.scheduled_at > now() + interval '1 minute'
+			and (j.attempted_at is null or j.attempted_at < now() - interval '1 minute')
 		or j.state in ('scheduled', 'retryable') and j.scheduled_at < now() - interval '1 minute')`
 
 	sqlRunsStranded = `select r.run_after, r.id, r.flow_id` + stranded + ` and (r.run_after, r.id) > ($3, $4)

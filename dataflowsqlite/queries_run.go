@@ -263,7 +263,8 @@ order by r.lease_until limit 1`
 // If a process dies after it fetched a job and before it claimed the run, River notices
 // only after an hour. A job whose time is far from now waits for somebody's wrong clock, for
 // River's own backoff, or because its row was edited: those of this library snooze for seconds.
-// River's rows have the real clock, so they are compared with 'now'.
+// If a worker has just put the job off, as a middleware of the service may, it would do so with
+// the next one too. River's rows have the real clock, so they are compared with 'now'.
 const (
 	stranded = `
 	left join river_job j on j.id = r.river_job_id
@@ -273,6 +274,7 @@ where r.state = 'pending' and r.queue <> '' and r.run_after < strftime('%Y-%m-%d
 		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' in (select value from json_each(?2)) then '' else r.queue end)
 		or j.state = 'running' and julianday(j.attempted_at) < julianday('now', '-' || ?1 || ' seconds')
 		or j.state in ('available', 'scheduled', 'retryable') and julianday(j.scheduled_at) > julianday('now', '+1 minute')
+			and (j.attempted_at is null or julianday(j.attempted_at) < julianday('now', '-1 minute'))
 		or j.state in ('scheduled', 'retryable') and julianday(j.scheduled_at) < julianday('now', '-1 minute'))`
 
 	sqlRunsStranded = `

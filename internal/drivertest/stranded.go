@@ -91,11 +91,13 @@ func strandedJob(t *test) {
 		{"state = 'scheduled', scheduled_at = '" + now + "'", false},
 		{"state = 'scheduled', scheduled_at = '" + long + "'", true},
 		{"state = 'scheduled', scheduled_at = '" + later + "'", true},
+		{"state = 'scheduled', scheduled_at = '" + later + "', attempted_at = '" + now + "'", false},
+		{"state = 'scheduled', scheduled_at = '" + later + "', attempted_at = '" + long + "'", true},
 		{"state = 'completed', finalized_at = '" + long + "'", true},
 		{"state = 'discarded', finalized_at = '" + long + "'", true},
 		{"state = 'cancelled', finalized_at = '" + long + "'", true},
 	} {
-		t.exec("update river_job set finalized_at = null, attempt = 0, state = 'available'")
+		t.exec("update river_job set finalized_at = null, attempted_at = null, attempt = 0, state = 'available'")
 		t.exec("update river_job set " + c.job)
 		got := t.stranded(t.Context(), f.ID)
 		require.Equal(t, c.want, got != nil, c.job)
