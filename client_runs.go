@@ -50,23 +50,28 @@ func (c *Client) Runs(ctx context.Context, params *RunListParams) ([]*Run, error
 
 // Wait waits until a run has ended, and returns it. Any process may work it. A run that failed
 // or was cancelled is returned with its [Run.Err]. If ctx is done first, Wait returns the run
-// as it is then, and ctx's error.
+// as it has seen it last, nil if it has not, and ctx's error. While the database is away, it waits on for a minute.
 func (c *Client) Wait(ctx context.Context, id int64) (*Run, error) {
 	events, cancel := c.Subscribe(EventRunSucceeded, EventRunFailed, EventRunCancelled)
 	defer cancel()
 	tick := time.NewTicker(waitInterval)
 	defer tick.Stop()
+	var seen *Run
+	last := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	for {
 		run, err := c.store.RunByID(ctx, id)
-		if err != nil {
-			return nil, public(fmt.Errorf("wait for run %d: %w", id, err))
-		}
-		if run.State.Finished() {
+		switch {
+		case err == nil && run.State.Finished():
 			return run, run.Err()
+		case err == nil:
+			seen, last = run, time.Now() //nolint:forbidigo // as above
+		case ctx.Err() != nil:
+		case !c.store.Classify(err).Passes() || time.Since(last) > troubleWindow:
+			return nil, public(fmt.Errorf("wait for run %d: %w", id, err))
 		}
 		select {
 		case <-ctx.Done():
-			return run, public(fmt.Errorf("wait for run %d: %w", id, ctx.Err()))
+			return seen, public(fmt.Errorf("wait for run %d: %w", id, ctx.Err()))
 		case <-events:
 		case <-tick.C:
 		}
