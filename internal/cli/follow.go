@@ -54,6 +54,9 @@ func (e *timeoutError) Error() string { return fmt.Sprintf("not ended within --t
 // followInterval is how often the state of a run is read.
 const followInterval = 200 * time.Millisecond
 
+// followPatience is for how long the state of a run may be unreadable, as while a database restarts.
+const followPatience = time.Minute
+
 // follow shows a run's progress until it has ended, wherever it is worked. It returns the
 // run's error if the run failed or was cancelled.
 func (s *session) follow(ctx context.Context, run *dataflow.Run) error {
@@ -86,6 +89,7 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 	tick := time.NewTicker(followInterval)
 	defer tick.Stop()
 	id := run.ID
+	seen, told := time.Now(), time.Time{} // when the run was read last, and when it was said that it cannot be read
 	for {
 		var err error
 		// That its own attempt has failed is what the command ends with.
@@ -107,11 +111,17 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 			w.outcome = nil
 		case <-tick.C:
 		}
-		if run, err = s.client.Run(ctx, id); err != nil && ctx.Err() == nil {
-			return err
-		}
-		if run == nil { // interrupted during the query
+		now, err := s.client.Run(ctx, id)
+		switch {
+		case err == nil:
+			run, seen = now, time.Now()
+		case ctx.Err() != nil: // interrupted during the query
 			return s.interrupted(ctx, id, w)
+		case errors.Is(err, dataflow.ErrNotFound) || time.Since(seen) > followPatience:
+			return err
+		case told.Before(seen):
+			told = time.Now()
+			s.note(fmt.Sprintf("Cannot look at run %d, and tries again for %s: %v", id, followPatience, err))
 		}
 	}
 }

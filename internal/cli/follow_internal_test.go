@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"database/sql"
 	"io"
 	"strings"
 	"testing"
@@ -43,6 +44,42 @@ func TestFollow_Interrupted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// onWrite is a writer that calls a function.
+type onWrite func(text string)
+
+func (w onWrite) Write(p []byte) (int, error) {
+	w(string(p))
+	return len(p), nil
+}
+
+// A run that cannot be looked at for a moment is followed on, and the command says so.
+func TestFollow_DatabaseAway(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	require.NoError(t, s.client.Register(t.Context()))
+	run, err := s.client.Enqueue(t.Context(), "f", nil)
+	require.NoError(t, err)
+	db, err := sql.Open("sqlite", s.Env("DATABASE_URL"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	exec := func(statement string) {
+		_, err := db.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	exec("alter table dataflow_run rename to away")
+	var said []string
+	s.Err = onWrite(func(text string) {
+		said = append(said, text)
+		exec("alter table away rename to dataflow_run")
+		_, err := s.client.Cancel(t.Context(), run.ID, "ann", "enough")
+		require.NoError(t, err)
+	})
+	require.ErrorContains(t, s.follow(t.Context(), run), "cancelled: by ann: enough")
+	require.Len(t, said, 1)
+	require.Contains(t, said[0], "Cannot look at run 1, and tries again for 1m0s: ")
+	require.Contains(t, said[0], "no such table")
 }
 
 // newSession returns a session of a program with the flow f, on a database of its own.
