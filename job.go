@@ -70,7 +70,7 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 		attrs = append(attrs, slog.Int64(logRun, job.Args.RunID))
 	}
 	if err := job.Args.err; err != nil {
-		err = fmt.Errorf("dataflow: job args %s cannot be read: %w", stored.Clip(string(job.EncodedArgs)), err)
+		err = fmt.Errorf(badArgs+"%s cannot be read: %w", stored.Clip(string(job.EncodedArgs)), err)
 		j.discarded(ctx, log(), job, err)
 		return river.JobCancel(err)
 	}

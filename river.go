@@ -80,7 +80,16 @@ func (r riverClient[TTx]) JobCancelled(ctx context.Context, tx Tx, jobID int64) 
 	if errors.Is(err, river.ErrNotFound) {
 		return false, nil
 	}
-	return err == nil && job.State == rivertype.JobStateCancelled, err
+	return err == nil && job.State == rivertype.JobStateCancelled && !unreadable(job), err
+}
+
+// badArgs begins the error of a job whose args cannot be read.
+const badArgs = "dataflow: job args "
+
+// unreadable reports whether our worker has cancelled a job, because its args could not be read, and nobody else did.
+func unreadable(job *rivertype.JobRow) bool {
+	last := len(job.Errors) - 1
+	return last >= 0 && strings.Contains(job.Errors[last].Error, badArgs)
 }
 
 func (r riverClient[TTx]) QueuePaused(ctx context.Context, queue string) (bool, error) {

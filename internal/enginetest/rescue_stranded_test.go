@@ -142,3 +142,19 @@ func TestRescue_UniqueJobs(t *testing.T) {
 		t.exactly(25)
 	})
 }
+
+// Our worker cancels a job whose args it cannot read. Its run gets another job: nobody has cancelled that.
+func TestRescue_UnreadableJob(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.client(&dataflow.Config{Lease: time.Second, Flows: []*dataflow.Flow{t.numbersFlow("n", numbers{n: 25}, dataflow.JobQueue{})}})
+		require.NoError(t, client.Register(t.Context()))
+		run, err := client.Trigger(t.Context(), "n", nil)
+		require.NoError(t, err)
+		require.NoError(t, t.exec("update river_job set args = '{}'"))
+		t.started(client)
+		_, err = t.wait(client, run.ID)
+		require.NoError(t, err)
+		t.exactly(25)
+	})
+}
