@@ -61,6 +61,9 @@
 // would be skipped. Keyset ends with an error if it sees two, and looks for others in the day
 // before its cursor. A Z sorts after a dot: with one, the number of digits must be the same.
 //
+// A key column that goes from texts to numbers, or from numbers to texts, ends the read with an error:
+// its rows have another order than the cursor. Set the cursor anew with "dataflow cursor set".
+//
 // # Foreign keys and triggers
 //
 // SQLite checks a foreign key that is "deferrable initially deferred" at the commit. [Insert]

@@ -144,6 +144,9 @@ func (r *reader[T]) lookUpKeys(ctx context.Context) ([]*sql.ColumnType, error) {
 			return nil, r.noKey(name, names)
 		}
 	}
+	if err := adapted.checkKinds(ctx, r.request.From, r.request.Until); err != nil {
+		return nil, err
+	}
 	if r.keyset, err = adapted.upTo(r.request); err != nil {
 		return nil, err
 	}

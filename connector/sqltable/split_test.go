@@ -53,6 +53,8 @@ func TestKeyset_Split(t *testing.T) {
 	for range 20 {
 		_, err := db.ExecContext(t.Context(), `delete from t`)
 		require.NoError(t, err)
+		_, err = db.ExecContext(t.Context(), `insert into t values (1, 0, 100), ('a', 0, 101), (x'00ff', 0, 102)`) // each kind that a bound may have
+		require.NoError(t, err)
 		for id := range rng.IntN(60) {
 			_, err := db.ExecContext(t.Context(), fmt.Sprintf(`insert into t values (%s, %d, %d)`, first(), rng.IntN(3), id))
 			require.NoError(t, err)
