@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 )
 
 // Digest returns a short text that differs for different lists of JSON values. White space
@@ -46,6 +47,20 @@ func DecodeStrict(data []byte, v any) error {
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("more data follows the first JSON value")
+	}
+	return fullArray(data, reflect.TypeOf(v).Elem())
+}
+
+// fullArray returns an error if a JSON array is longer or shorter than the Go array that it was read into:
+// encoding/json drops elements, or leaves them at zero.
+func fullArray(data []byte, of reflect.Type) error {
+	_, own := reflect.New(of).Interface().(json.Unmarshaler) // it knows what fits
+	var elements []json.RawMessage
+	if of.Kind() != reflect.Array || own || json.Unmarshal(data, &elements) != nil { // a text, such as that of a UUID
+		return nil
+	}
+	if len(elements) != of.Len() {
+		return fmt.Errorf("a list of length %d does not fit %s", len(elements), of)
 	}
 	return nil
 }

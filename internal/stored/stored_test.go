@@ -70,6 +70,25 @@ func TestDecodeStrict(t *testing.T) {
 	}
 }
 
+// The cursor of a key that has lost or gained a column is not one of the key.
+func TestDecodeStrict_Array(t *testing.T) {
+	t.Parallel()
+	var two [2]string
+	require.NoError(t, stored.DecodeStrict([]byte(`["a","b"]`), &two))
+	require.Equal(t, [2]string{"a", "b"}, two)
+	require.EqualError(t, stored.DecodeStrict([]byte(`["a"]`), &two), "a list of length 1 does not fit [2]string")
+	require.EqualError(t, stored.DecodeStrict([]byte(`["a","b","c"]`), &two), "a list of length 3 does not fit [2]string")
+	var lists []string
+	require.NoError(t, stored.DecodeStrict([]byte(`["a","b","c"]`), &lists))
+	var id texts
+	require.NoError(t, stored.DecodeStrict([]byte(`"ab"`), &id), "it writes itself as a text")
+	require.Equal(t, texts{'a', 'b'}, id)
+}
+
+type texts [2]byte
+
+func (t *texts) UnmarshalText(text []byte) error { copy(t[:], text); return nil }
+
 func TestClip(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, strings.Repeat("x", 200), stored.Clip(strings.Repeat("x", 200)))
