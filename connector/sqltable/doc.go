@@ -113,8 +113,11 @@
 //
 // [InsertTo] and [UpsertTo] need InnoDB tables and a strict sql_mode, which is the
 // default. Without strict mode, MySQL would cut values that do not fit. The table of
-// UpsertTo must have no second unique index on written columns, because MySQL would
-// replace a row with equal values there. See [CheckpointTableMySQL]. If a process is
+// UpsertTo must have no second unique index in which two records may have equal values,
+// because MySQL would replace the row that is there, whatever its key. Such an index is on
+// written columns, on columns that are generated from these, or on columns with one
+// default for all rows. It is refused; but what a trigger puts into a unique column is not
+// seen. See [CheckpointTableMySQL]. If a process is
 // stopped, not killed, while it writes, the worker that takes over waits until the server
 // notices. That takes 10 s, the wait_timeout that a write sets. A commit and a rollback end
 // at the latest 5 s after the run was stopped, also if the server is silent.

@@ -69,11 +69,11 @@ type mysqlSink[T any] struct {
 	sink *sink[T]
 	db   *sql.DB
 
-	packet  atomic.Int64           // the server's max_allowed_packet, in bytes
-	ready   atomic.Bool            // true if the checkpoint table exists
-	checked atomic.Bool            // true if the table was checked without an error
-	rowEnd  atomic.Pointer[string] // see mysqlTable
-	enum    atomic.Bool            // true if rows are compared by an enum, see OnlyIfNewer
+	packet  atomic.Int64               // the server's max_allowed_packet, in bytes
+	ready   atomic.Bool                // true if the checkpoint table exists
+	checked atomic.Bool                // true if the table was checked without an error
+	table   atomic.Pointer[mysqlTable] // as it was when it was checked
+	enum    atomic.Bool                // true if rows are compared by an enum, see OnlyIfNewer
 }
 
 // checkpoint returns the checkpoint table's name, in the database of the rows.

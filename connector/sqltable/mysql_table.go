@@ -19,7 +19,9 @@ type mysqlTable struct {
 	engine       string   // "" for a view
 	transactions bool
 	unique       []uniqueIndex
-	rowEnd       string // the column in which a table with history keeps the end of a row, "" for none
+	rowEnd       string            // the column in which a table with history keeps the end of a row, "" for none
+	derived      map[string]string // the expressions of generated columns
+	repeats      []string          // the columns that have one default for all rows of a statement
 }
 
 // uniqueIndex is a unique index, or the primary key.
@@ -39,6 +41,14 @@ const (
 	// mysqlRowEnd is for MariaDB and MySQL. Only MariaDB keeps the history of rows.
 	mysqlRowEnd = `select column_name, '' from information_schema.columns
 		where table_schema = coalesce(?, database()) and table_name = ? and generation_expression = 'ROW END'`
+
+	// mysqlUnset finds columns that have a value in rows that do not set them: generated ones with their expression, and
+	// those with one default for all rows of a statement, which uuid() is not.
+	mysqlUnset = `select column_name, coalesce(generation_expression, '') from information_schema.columns
+		where table_schema = coalesce(?, database()) and table_name = ? and case
+			when coalesce(generation_expression, '') <> '' then generation_expression not in ('ROW START', 'ROW END')
+			else extra not like '%auto_increment%' and coalesce(column_default, 'NULL') <> 'NULL'
+				and (column_default not like '%(%)' or column_default like 'current_timestamp%') end`
 
 	mysqlUnique = `select index_name, case when sub_part is null then coalesce(column_name, '') else '' end
 		from information_schema.statistics
@@ -64,6 +74,17 @@ func tableOf(ctx context.Context, q queryer, schema any, name string) (*mysqlTab
 		return nil, err
 	}
 	if err := eachPair(ctx, q, mysqlRowEnd, schema, name, func(column, _ string) { t.rowEnd = column }); err != nil {
+		return nil, err
+	}
+	t.derived = make(map[string]string)
+	err = eachPair(ctx, q, mysqlUnset, schema, name, func(column, expression string) {
+		if expression == "" {
+			t.repeats = append(t.repeats, column)
+		} else {
+			t.derived[column] = expression
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
 	return t, t.lookUpUnique(ctx, q, schema, name)
@@ -131,7 +152,7 @@ func (s *mysqlSink[T]) check(ctx context.Context) error {
 	if err := s.checkNewer(ctx, t); err != nil {
 		return err
 	}
-	s.rowEnd.Store(&t.rowEnd)
+	s.table.Store(t)
 	s.checked.Store(true)
 	return nil
 }
@@ -175,11 +196,20 @@ func (s *mysqlSink[T]) checkUnique(t *mysqlTable) error {
 		if hasAll(u.columns, s.sink.key) {
 			continue // an index that includes the key is unique anyway
 		}
-		if slices.ContainsFunc(u.columns, func(c string) bool { return c == "" || has(s.sink.fields.Names(), c) }) {
+		if slices.ContainsFunc(u.columns, func(c string) bool { return c == "" || s.sets(t, c) }) || hasAll(t.repeats, u.columns) {
 			return dataflow.Permanent(fmt.Errorf("the table has another unique index, %s, and MySQL's upsert would replace a row with equal values there, whatever its key: drop the index, or use InsertTo", rowmap.Backtick(u.name)))
 		}
 	}
 	return nil
+}
+
+// sets reports whether a record decides about a column's value by more than its key: the column is written, or generated
+// from one that is.
+func (s *mysqlSink[T]) sets(t *mysqlTable, column string) bool {
+	return slices.ContainsFunc(s.sink.fields.Names(), func(name string) bool {
+		return strings.EqualFold(name, column) ||
+			!has(s.sink.key, name) && strings.Contains(strings.ToLower(t.derived[column]), strings.ToLower(rowmap.Backtick(name)))
+	})
 }
 
 // checkStillUnique is checkUnique after a transaction has written rows, so that no index can
@@ -189,8 +219,8 @@ func (s *mysqlSink[T]) checkStillUnique(ctx context.Context, tx sqlTx) error {
 		return nil
 	}
 	t := &mysqlTable{}
-	if end := s.rowEnd.Load(); end != nil {
-		t.rowEnd = *end
+	if known := s.table.Load(); known != nil {
+		t.rowEnd, t.derived, t.repeats = known.rowEnd, known.derived, known.repeats
 	}
 	err := t.lookUpUnique(ctx, tx, s.schema(), s.sink.name[len(s.sink.name)-1])
 	if err == nil {
