@@ -162,11 +162,15 @@ func checkKeyClock(ctx context.Context, q queryer, column string) error {
 }
 
 // checkKeyCharset checks that the session takes and returns each character as it is. In another
-// character set, a key would be taken for one that the table does not have.
+// character set, a key would be taken for one that the table does not have. It also checks that an
+// empty text is not NULL: no key is greater than that.
 func checkKeyCharset(ctx context.Context, q queryer, column string) error {
-	var client, connection, results string
-	if err := q.QueryRowContext(ctx, `select @@character_set_client, @@character_set_connection, coalesce(@@character_set_results, '')`).Scan(&client, &connection, &results); err != nil {
+	var client, connection, results, mode string
+	if err := q.QueryRowContext(ctx, `select @@character_set_client, @@character_set_connection, coalesce(@@character_set_results, ' '), @@sql_mode`).Scan(&client, &connection, &results, &mode); err != nil {
 		return err
+	}
+	if strings.Contains(mode, "EMPTY_STRING_IS_NULL") {
+		return dataflow.Permanent(fmt.Errorf("key column %q is a text, and the session's sql_mode has EMPTY_STRING_IS_NULL: no rows would be found after an empty key: take it out of sql_mode in the DSN", column))
 	}
 	if client != "utf8mb4" || connection != "utf8mb4" || results != "utf8mb4" {
 		return dataflow.Permanent(fmt.Errorf("key column %q is a text, and the session's character set is %s: it changes other characters: add charset=utf8mb4 to the DSN", column, client))

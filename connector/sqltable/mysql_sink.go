@@ -216,11 +216,13 @@ const (
 	unlimitSilence = `set session wait_timeout = @dataflow_wait_timeout`
 )
 
-// keepZero makes the server store a key of 0 in a column with auto_increment. Without it, each upsert of that
-// record would add a row with the next number.
+// keepValues makes the server store values as they are: strict mode refuses those that do not fit, also on a connection
+// that is newer than the look of [mysqlSink.prepare], and an empty text is not NULL. An upsert adds keepZero, for a key
+// of 0 in a column with auto_increment. Without it, each upsert of that record would add a row with the next number.
 const (
-	keepZero   = `, @dataflow_sql_mode = @@session.sql_mode, session sql_mode = concat(@@session.sql_mode, ',NO_AUTO_VALUE_ON_ZERO')`
-	unkeepZero = `, session sql_mode = @dataflow_sql_mode`
+	keepValues   = `, @dataflow_sql_mode = @@session.sql_mode, session sql_mode = concat(replace(@@session.sql_mode, 'EMPTY_STRING_IS_NULL', 'STRICT_TRANS_TABLES'), ',STRICT_TRANS_TABLES%s')`
+	keepZero     = `,NO_AUTO_VALUE_ON_ZERO`
+	unkeepValues = `, session sql_mode = @dataflow_sql_mode`
 )
 
 // inTx runs f in a transaction. An error that should go away by itself is
@@ -235,11 +237,11 @@ func (s *mysqlSink[T]) tryTx(ctx context.Context, f func(tx sqlTx) error) error 
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	defer conn.Close() //nolint:errcheck // this returns it to the pool
-	begin, end := limitSilence, unlimitSilence
+	mode := ""
 	if s.sink.upsert {
-		begin, end = begin+keepZero, end+unkeepZero
+		mode = keepZero
 	}
-	if _, err := conn.ExecContext(ctx, begin); err != nil {
+	if _, err := conn.ExecContext(ctx, limitSilence+fmt.Sprintf(keepValues, mode)); err != nil {
 		return fmt.Errorf("set the session's variables for the transaction: %w", err)
 	}
 	// A commit is not broken off when the context ends, but it does not wait for a silent network either. A
@@ -253,7 +255,7 @@ func (s *mysqlSink[T]) tryTx(ctx context.Context, f func(tx sqlTx) error) error 
 			_, err = conn.ExecContext(ending, "rollback")
 		}
 		if err == nil {
-			_, err = conn.ExecContext(ending, end)
+			_, err = conn.ExecContext(ending, unlimitSilence+unkeepValues)
 		}
 		if err != nil {
 			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // the pool discards the connection
