@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
 	"connector/jsonrpc":       {"", "internal/httpcall", "internal/jsonrow"},
-	"internal/httpcall":       {"", "internal/exact"},
+	"internal/httpcall":       {""},
 	"connector/jsonl":         {"", "internal/files", "internal/jsonrow", "internal/notes"},
 	"internal/jsonrow":        {"internal/exact"},
 	"internal/files":          {""},

@@ -161,3 +161,33 @@ func TestSource_EncodingWithoutCompression(t *testing.T) {
 		require.Empty(t, ids)
 	}
 }
+
+// A record that is not UTF-8, as of a server that answers in ISO 8859-1, is bad: it must not get other characters.
+func TestSource_NotUTF8(t *testing.T) {
+	t.Parallel()
+	address := bodyServer(t, 200, "[{\"id\":1,\"name\":\"caf\xe9\"},{\"id\":2,\"name\":\"café\"}]")
+	type named struct {
+		ID   int    `json:"id"`
+		Name string `json:"name"`
+	}
+	for _, stream := range []bool{false, true} {
+		var good []named
+		var bad *dataflow.RecordError
+		for item, err := range httpjson.Source[named](address, &httpjson.Options{Key: "id", Stream: stream}).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+			if err != nil {
+				require.ErrorAs(t, err, &bad)
+				continue
+			}
+			good = append(good, item.Value)
+		}
+		require.Equal(t, []named{{2, "café"}}, good)
+		require.Equal(t, "1", bad.Key)
+		require.ErrorContains(t, bad, `its byte 20, \xE9, is not UTF-8`)
+		require.True(t, json.Valid(bad.Raw))
+		require.Contains(t, string(bad.Raw), `caf\ufffd`, "it says that it is not the text that was read")
+	}
+	for item, err := range httpjson.Source[json.RawMessage](address, nil).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+		require.NoError(t, err)
+		require.Contains(t, []string{"{\"id\":1,\"name\":\"caf\xe9\"}", `{"id":2,"name":"café"}`}, string(item.Value))
+	}
+}

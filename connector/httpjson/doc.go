@@ -22,8 +22,9 @@
 //
 // # Records
 //
-// Records are read as encoding/json does. A number in a value of type any becomes a float64,
-// and changes above 2^53: use int64, [encoding/json.Number] or [encoding/json.RawMessage].
+// Records are read as encoding/json does. A number in an interface becomes a
+// [encoding/json.Number] with all its digits; a float64 changes above 2^53. A record that is not
+// UTF-8 is bad, unless T is [encoding/json.RawMessage].
 //
 // # Pages
 //

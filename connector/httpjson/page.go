@@ -8,8 +8,10 @@ import (
 	"errors"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"github.com/activedataflow/dataflow/internal/httpcall"
+	"github.com/activedataflow/dataflow/internal/jsonrow"
 )
 
 // maxRawBytes is the size above which a bad record is not kept.
@@ -120,6 +122,9 @@ func (s *source[T]) key(record json.RawMessage) string {
 func clip(record json.RawMessage) json.RawMessage {
 	if len(record) > maxRawBytes {
 		return nil
+	}
+	if !utf8.Valid(record) {
+		return jsonrow.Raw(record)
 	}
 	return bytes.Clone(record)
 }

@@ -23,6 +23,7 @@
 // line is bad if it
 //
 //   - is not JSON, or does not fit T;
+//   - is not UTF-8, unless T is a [encoding/json.RawMessage];
 //   - is null, unless T is a pointer, an interface or a [encoding/json.RawMessage];
 //   - is longer than [Options].MaxLineBytes;
 //   - has a field that T lacks, and [Options].Strict is set.

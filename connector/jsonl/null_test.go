@@ -1,6 +1,7 @@
 package jsonl_test
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/jsonl"
+	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/dataflowtest"
 )
 
 // A line null is a bad record, and no record of zero values.
@@ -85,4 +88,26 @@ func TestRead_MarkWithin(t *testing.T) {
 		got = append(got, item.Value)
 	}
 	require.Equal(t, []map[string]string{{"a": "1"}, {"a": mark}, {"a": "3"}}, got)
+}
+
+// A line that is not UTF-8, such as of a file in ISO 8859-1, is a bad record, and no record with other characters.
+func TestRead_NotUTF8(t *testing.T) {
+	t.Parallel()
+	path := write(t, "latin1.jsonl", []byte("{\"a\":\"ok\"}\n{\"a\":\"caf\xe9\"}\n{\"a\":\"café\"}\n"))
+	var got []map[string]string
+	flow := dataflow.NewFlow("latin1", jsonl.Open[map[string]string](path, nil), dataflow.Identity[map[string]string](),
+		memory.ToFunc(func(_ context.Context, row map[string]string) error {
+			got = append(got, row)
+			return nil
+		}), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(1)})
+	client := dataflowtest.New(t, flow).Client()
+	run, err := client.Trigger(t.Context(), "latin1", nil)
+	require.NoError(t, err)
+	require.Equal(t, []map[string]string{{"a": "ok"}, {"a": "café"}}, got)
+	require.EqualValues(t, 1, run.Counters.DeadLettered)
+	letters, err := client.DeadLetters(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, "line 2", letters[0].Key)
+	require.Contains(t, letters[0].Error, `its byte 10, \xE9, is not UTF-8`)
+	require.Equal(t, `"{\"a\":\"caf\ufffd\"}"`, string(letters[0].Payload))
 }

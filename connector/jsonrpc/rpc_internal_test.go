@@ -416,3 +416,21 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// A record that is not UTF-8 is bad: it must not get other characters.
+func TestSource_NotUTF8(t *testing.T) {
+	t.Parallel()
+	s := &rpc{answer: "{\"jsonrpc\":\"2.0\",\"id\":\"1\",\"result\":[{\"n\":1,\"text\":\"caf\xe9\"},{\"n\":2}]}"}
+	var got []row
+	var bad *dataflow.RecordError
+	for item, err := range Source[row]("https://api.test/rpc", "list", &Options{Client: s.client()}).Read(t.Context(), dataflow.Request[Cursor]{}) {
+		if err != nil {
+			require.ErrorAs(t, err, &bad)
+			continue
+		}
+		got = append(got, item.Value)
+	}
+	require.Equal(t, []row{{N: 2}}, got)
+	require.ErrorContains(t, bad, `its byte 19, \xE9, is not UTF-8`)
+	require.True(t, json.Valid(bad.Raw))
+}

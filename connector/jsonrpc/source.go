@@ -206,6 +206,7 @@ func (s *source[T]) calls(ctx context.Context, at Cursor, yield func(dataflow.It
 }
 
 func (s *source[T]) yieldRecords(ctx context.Context, records []json.RawMessage, at Cursor, yield func(dataflow.Item[T, Cursor], error) bool) (bool, error) {
+	dec := jsonrow.NewDecoder[T](false)
 	for i, record := range records {
 		if i%checkEvery == checkEvery-1 && ctx.Err() != nil {
 			return false, ctx.Err()
@@ -213,12 +214,14 @@ func (s *source[T]) yieldRecords(ctx context.Context, records []json.RawMessage,
 		at.Skip++
 		item := dataflow.Item[T, Cursor]{Cursor: at, Resume: true, Key: s.key(record)}
 		var bad error
-		if err := httpcall.Decode(record, &item.Value); err != nil {
+		if err := dec.Decode(record); err != nil {
 			if item.Key == "" {
 				item.Key = at.String()
 			}
 			bad = &dataflow.RecordError{Key: item.Key, Raw: clip(record), Err: err}
 			item = dataflow.Item[T, Cursor]{Cursor: at, Resume: true}
+		} else {
+			item.Value = dec.Value()
 		}
 		if !yield(item, bad) {
 			return false, nil
@@ -315,5 +318,5 @@ func clip(record json.RawMessage) json.RawMessage {
 	if len(record) > maxRawBytes {
 		return nil
 	}
-	return record
+	return jsonrow.Raw(record)
 }

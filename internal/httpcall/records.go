@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-
-	"github.com/activedataflow/dataflow/internal/exact"
 )
 
 // ReportedError is an error that a server reports in a successful response, in place of
@@ -162,22 +160,6 @@ func Failed(object map[string]json.RawMessage) bool {
 	default:
 		return false
 	}
-}
-
-// ErrNull is the error of a record that is null.
-var ErrNull = errors.New("the record is null")
-
-// Decode reads a record. A null is an ErrNull, unless a T can be null itself: it is a
-// pointer, an interface or a [json.RawMessage].
-func Decode[T any](record json.RawMessage, into *T) error {
-	if string(record) == "null" {
-		switch t := reflect.TypeFor[T](); {
-		case t.Kind() == reflect.Pointer, t.Kind() == reflect.Interface, t == reflect.TypeFor[json.RawMessage]():
-		default:
-			return ErrNull
-		}
-	}
-	return exact.Unmarshal(record, into)
 }
 
 // IsCut reports whether the error is that of a response that ends within a JSON value. A

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"unicode/utf8"
 
 	"github.com/activedataflow/dataflow/internal/exact"
 )
@@ -21,23 +22,31 @@ type Decoder[T any] struct {
 	plain  *plainLine // nil if T needs encoding/json for every line
 	strict bool
 	null   bool // a T can be null itself
+	raw    bool // a T is a json.RawMessage, which is not changed
 }
 
 // NewDecoder returns a decoder. With strict, a field that T does not have is an error.
 func NewDecoder[T any](strict bool) *Decoder[T] {
 	into := new(T)
 	t := reflect.TypeFor[T]()
-	null := t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface || t == reflect.TypeFor[json.RawMessage]()
-	return &Decoder[T]{into: into, plain: newPlainLine(reflect.ValueOf(into).Elem(), strict), strict: strict, null: null}
+	raw := t == reflect.TypeFor[json.RawMessage]()
+	null := t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface || raw
+	return &Decoder[T]{into: into, plain: newPlainLine(reflect.ValueOf(into).Elem(), strict), strict: strict, null: null, raw: raw}
 }
 
 // Value is the value that was read last. It shares no memory with the one before.
 func (d *Decoder[T]) Value() T { return *d.into }
 
-// Decode reads a line. A null is an error, unless a T can be null itself.
+// Decode reads a line. A null is an error, unless a T can be null itself. So is a line that is
+// not UTF-8, unless a T is a [json.RawMessage].
 func (d *Decoder[T]) Decode(line []byte) error {
 	var zero T
 	*d.into = zero
+	if !d.raw {
+		if err := CheckUTF8(line); err != nil {
+			return err
+		}
+	}
 	if d.plain != nil {
 		if d.plain.decode(line) {
 			return nil
@@ -65,10 +74,10 @@ func (d *Decoder[T]) Decode(line []byte) error {
 	return nil
 }
 
-// Raw returns a bad line as JSON: unchanged if it is valid JSON, otherwise as a
+// Raw returns a bad line as JSON: unchanged if it is valid JSON in UTF-8, otherwise as a
 // string.
 func Raw(line []byte) json.RawMessage {
-	if len(line) <= maxRawBytes && json.Valid(line) {
+	if len(line) <= maxRawBytes && json.Valid(line) && utf8.Valid(line) {
 		return bytes.Clone(line)
 	}
 	text, err := json.Marshal(string(line[:min(len(line), maxRawBytes)]))
