@@ -43,7 +43,7 @@ func unchecked(resp *httpcall.Response, sent []json.RawMessage) error {
 	if says() { // it may pass
 		return fmt.Errorf("the server reports errors: %.200s: set Check, which says what they mean", resp.Body)
 	}
-	for _, field := range []string{"results", "items", "responses"} {
+	for _, field := range []string{"results", "items", "responses", "offsets"} {
 		if err := refusesOne(object[field], sent); err != nil {
 			return err
 		}
@@ -97,20 +97,33 @@ func refusesOne(list json.RawMessage, sent []json.RawMessage) error {
 		return nil //nolint:nilerr // it is something else
 	}
 	for i, result := range results {
-		beside := func() bool { return !none(result["error"]) || !none(result["errors"]) }
-		status, _ := valueOf(result["status"]).(float64)
-		if !beside() || !httpcall.Failed(result) && status < 400 {
+		if !saysRefused(result) || !saysWhy(result) {
 			continue
 		}
 		text, _ := json.Marshal(result) // it was JSON
 		if i < len(sent) {
 			leaveOut(result, sent[i])
 		}
-		if beside() {
+		if saysWhy(result) {
 			return mayRefuse(fmt.Sprintf("its result %d is %.200s", i, text))
 		}
 	}
 	return nil
+}
+
+// saysRefused reports whether a result says that its row was refused: by its status, or as CouchDB
+// ("reason"), Kafka's REST proxy ("error_code") and Splunk ("failed") do.
+func saysRefused(result map[string]json.RawMessage) bool {
+	status, _ := valueOf(result["status"]).(float64)
+	return httpcall.Failed(result) || status >= 400 || !none(result["reason"]) || !none(result["error_code"]) || string(result["failed"]) == "true"
+}
+
+// saysWhy reports whether a result has an error, also in the body that Microsoft Graph gives with each
+// status.
+func saysWhy(result map[string]json.RawMessage) bool {
+	var body map[string]json.RawMessage
+	_ = json.Unmarshal(result["body"], &body) // or it is no object
+	return !none(result["error"]) || !none(result["errors"]) || !none(body["error"]) || string(result["failed"]) == "true" && !none(result["message"])
 }
 
 func mayRefuse(why string) error {
