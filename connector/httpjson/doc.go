@@ -42,7 +42,8 @@
 // error, because Path is probably wrong. A shorter one logs a warning. So does a full one
 // without the header that names the next page.
 //
-// A page that names itself as the next is the last. A page that names an earlier page
+// A page that names itself as the next is the last, unless HasMore says that another one
+// follows: that is a permanent error. A page that names an earlier page
 // of the read as the next, or has the same records as an earlier one, is a permanent
 // error: its records are not read. See [Options].AllowEqualPages. After three empty
 // pages in a row the source waits before each request, up to 200 ms.

@@ -172,6 +172,22 @@ func later(paging Paging, got *Page) (string, error) {
 	return "", nil
 }
 
+// saysMore returns the path of HasMore of a paging by names if the page says there that another one
+// follows, or "".
+func saysMore(paging Paging, got *Page) string {
+	var path string
+	switch p := paging.(type) {
+	case BodyCursor:
+		path = p.HasMore
+	case NextURL:
+		path = p.HasMore
+	}
+	if more, _, err := hasMore(got, path); err != nil || !more {
+		return ""
+	}
+	return path
+}
+
 // hasMore reads the value that tells whether another page follows. said is false without one.
 func hasMore(got *Page, path string) (more, said bool, err error) {
 	name, negated := strings.CutPrefix(path, "!")

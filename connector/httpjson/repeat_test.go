@@ -74,6 +74,29 @@ func TestSource_NextIsItself(t *testing.T) {
 	}
 }
 
+// A page that names itself as the next is not the last if HasMore says that another follows: all records
+// after it would be missing, in silence.
+func TestSource_NextIsItselfButMore(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		id := 1 + len(req.URL.Query().Get("cursor"))
+		_, _ = fmt.Fprintf(w, `{"items":[{"id":%d}],"cursor":"s","link":"?cursor=s","more":true,"last":false}`, id)
+	}))
+	defer server.Close()
+	for name, p := range map[string]httpjson.Paging{
+		"more": httpjson.BodyCursor{Path: "cursor", HasMore: "more"}, "!last": httpjson.NextURL{Path: "link", HasMore: "!last"},
+	} {
+		for _, stream := range []bool{false, true} {
+			src := httpjson.Source[order](server.URL, &httpjson.Options{Records: "items", Paging: p, Stream: stream})
+			_, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+			require.ErrorContains(t, err, fmt.Sprintf("it names itself as the next page, though %q says that another one follows", name))
+			require.True(t, dataflow.IsPermanent(err))
+			_, _, err = read(t.Context(), t, src, at)
+			require.Error(t, err, "a later run is no success either")
+		}
+	}
+}
+
 // A cycle of pages is an error before a record is doubled, in each run.
 func TestSource_Cycle(t *testing.T) {
 	t.Parallel()

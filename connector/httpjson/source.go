@@ -147,6 +147,9 @@ func (r *reading[T]) findNext(at Cursor, p *page, resp *httpcall.Response) (err 
 		return dataflow.Permanent(r.s.wrap(at, fmt.Errorf("the next page: %w", err)))
 	}
 	if p.next == at.Page { // it is the last, and names the place where the list will go on
+		if more := saysMore(r.s.opts.Paging, got); more != "" && p.next != "" {
+			return dataflow.Permanent(r.s.wrap(at, fmt.Errorf("it names itself as the next page, though %q says that another one follows: check the paths in Options.Paging", more)))
+		}
 		p.next = ""
 	}
 	if p.next == "" {
