@@ -99,8 +99,8 @@
 // message, and [Options].Check can let all three pass. Such an error fails the attempt. A response that ends within a JSON value is tried again, as one that broke off.
 // [Options].Check looks for errors that the API reports otherwise.
 //
-// A request without a response, or with the status 408, 425, 429 or 5xx, is tried up to
-// Tries times. So is one with any error status whose headers ask for a wait: Retry-After, or
+// A request without a response is tried up to Tries times. So is one with the status 408, 425, 429 or
+// 5xx, or with 420 (Bitso), 423 (locked), 449 (Azure Cosmos DB) or 499 (Google). So is one with any error status whose headers ask for a wait: Retry-After, or
 // a reset of the rate limit (RateLimit, X-RateLimit-Reset and the like) of which nothing is
 // left. A wait of 0 is one too. The wait between tries doubles, unless the server asks for a
 // longer one than 0. [Options].Classify

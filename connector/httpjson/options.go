@@ -112,8 +112,9 @@ type Options struct {
 	// MaxBodyBytes limits the length of a response. 0 means 32 MiB.
 	MaxBodyBytes int64
 
-	// Tries is the number of times a request is made if it gets no response, the status
-	// 408, 425, 429 or 5xx, or a response that asks for a wait. 0 means 4.
+	// Tries is the number of times a request is made if it gets no response, a status
+	// that passes by itself, or a response that asks for a wait. See the package's section Errors. 0
+	// means 4.
 	Tries int
 
 	// MaxWait is the longest wait between two tries. If a server asks for more, the run is

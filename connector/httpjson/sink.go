@@ -80,8 +80,8 @@ func (r RefusedError) Error() string {
 // Idempotency-Key. Delivery is at least once, and exactly once if the API ignores
 // repeated keys.
 //
-// A status of 2xx is a success, unless [SinkOptions].Check says otherwise. 408, 425, 429 and
-// 5xx are tried again, as for [Source]. A request that is too large (413) is sent in halves.
+// A status of 2xx is a success, unless [SinkOptions].Check says otherwise. 429, 5xx and others
+// that pass by themselves are tried again, as for [Source]. A request that is too large (413) is sent in halves.
 // So is one that the API refuses with 400, 409 or 422, if the flow has a policy: it decides
 // about the rows that are refused alone. A 409 about the Idempotency-Key, or after a try that
 // got no response or a 5xx, is tried again: the API may still be at work. Any other status of 4xx is a
@@ -228,6 +228,9 @@ func aboutRows(status int) bool {
 	return status == http.StatusBadRequest || status == http.StatusConflict || status == http.StatusUnprocessableEntity
 }
 
+// statusCancelled is the status of a request that a server has given up. A part of it may be done.
+const statusCancelled = 499
+
 // keyError is the error of a request that was refused for its Idempotency-Key: another request
 // with it is still at work, or had other rows. In halves, with other keys, the rows would be there twice.
 type keyError struct{ error }
@@ -298,7 +301,7 @@ func (s *sink[T]) post(ctx context.Context, key string, p part) (*httpcall.Respo
 		if resp.Status == http.StatusConflict && (tries-1 > answered || keyed) {
 			return httpcall.Verdict{Action: httpcall.Retry}
 		}
-		if resp.Status < http.StatusInternalServerError { // a gateway may have passed the request on
+		if resp.Status < statusCancelled { // otherwise a gateway may have passed the request on
 			answered++
 		}
 		return httpcall.Verdict{}

@@ -82,8 +82,8 @@ type Options struct {
 	// MaxBodyBytes limits the length of a response. 0 means 32 MiB.
 	MaxBodyBytes int64
 
-	// Tries is the number of times a request is made if it gets no response, or the
-	// status 408, 425, 429 or 5xx. 0 means 4.
+	// Tries is the number of times a request is made if it gets no response, or a
+	// status that passes by itself, such as 429 or 5xx. 0 means 4.
 	Tries int
 
 	// MaxWait is the longest wait between two tries. If a server asks for more by

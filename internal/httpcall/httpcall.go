@@ -128,7 +128,7 @@ func (c *Caller) Validate(address string) error {
 }
 
 // Do makes the request that build returns; it calls build for each try. It retries
-// errors of the connection, the statuses 408, 425, 429 and 5xx, and any response that asks
+// errors of the connection, the statuses that pass by themselves, and any response that asks
 // for a wait, after that wait. It returns one of these errors:
 //
 //   - RetryAfter if the server asks for more than MaxWait, or for any wait at the

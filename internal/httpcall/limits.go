@@ -13,26 +13,43 @@ import (
 // how long; 0 leaves that to the caller. It may do so with any status of 4xx and 5xx.
 func asksToWait(status int, h http.Header) (after time.Duration, again bool) {
 	now := serverTime(h)
-	again = status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests
+	again = passes(status)
 	if after, said := retryAfter(h, now); after > 0 || said && !again && mayPass(status) {
 		return after, true
 	}
 	if status >= 500 {
 		return 0, again
 	}
-	// The reset counts if nothing is left of the limit. With 429 it counts too if the server
+	// The reset counts if nothing is left of the limit. With 429 and 420 it counts too if the server
 	// does not say what is left. With 403 it also counts if it is just now: the server rounds it.
 	left, reset, said := quota(h, now)
-	if left == "0" || left == "" && status == http.StatusTooManyRequests {
+	if left == "0" || left == "" && (status == http.StatusTooManyRequests || status == statusCalm) {
 		return reset, again || left == "0" && (reset > 0 || said && status == http.StatusForbidden)
 	}
 	return 0, again
 }
 
+// Statuses that no standard has, of services that ask for another try by them.
+const (
+	statusCalm      = 420 // too many requests, at Bitso and once at Twitter
+	statusRetryWith = 449 // a concurrent change, at Azure Cosmos DB
+	statusCancelled = 499 // the server has given up, at Google and Cohere
+)
+
+// passes reports whether an error with a status passes by itself.
+func passes(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusLocked, statusCalm, statusRetryWith, statusCancelled:
+		return true
+	default:
+		return status >= 500
+	}
+}
+
 // mayPass reports whether a status of 4xx may be for a moment only. With others, a wait of 0 is
 // what some proxies send with each error.
 func mayPass(status int) bool {
-	return status == http.StatusForbidden || status == http.StatusConflict || status == http.StatusLocked
+	return status == http.StatusForbidden || status == http.StatusConflict
 }
 
 // Time is the time of a response by the server's own clock.
@@ -50,8 +67,16 @@ func serverTime(h http.Header) time.Time {
 const justPassed = time.Minute
 
 // retryAfter reads the Retry-After header: a number of seconds, also with a fraction, or a
-// time. said is false if the header is missing or invalid, or if its time has passed long ago.
+// time. Azure's headers in milliseconds are more exact. said is false if the header is missing or
+// invalid, or if its time has passed long ago.
 func retryAfter(h http.Header, now time.Time) (after time.Duration, said bool) {
+	for _, name := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
+		if n, err := strconv.ParseFloat(strings.TrimSpace(h.Get(name)), 64); err == nil {
+			if after, said = seconds(n / 1000); said {
+				return after, true
+			}
+		}
+	}
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if at, err := http.ParseTime(value); err == nil {
 		return from(at, now)
@@ -103,7 +128,7 @@ func until(value string, now time.Time) (time.Duration, bool) {
 		}
 		return seconds(n)
 	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05", http.TimeFormat} {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05", http.TimeFormat, time.RFC1123Z, "Mon, 02 Jan 2006 15:04:05 UTC"} {
 		if at, err := time.Parse(layout, value); err == nil {
 			return from(at, now)
 		}
