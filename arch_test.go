@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"connector/jsonrpc":       {"", "internal/httpcall", "internal/jsonrow"},
 	"internal/httpcall":       {""},
 	"connector/jsonl":         {"", "internal/files", "internal/jsonrow", "internal/notes"},
-	"internal/jsonrow":        {"internal/exact"},
+	"internal/jsonrow":        {"internal/exact", "internal/stored"},
 	"internal/files":          {""},
 	"connector/csvfile":       {"", "internal/csvguess", "internal/files", "internal/notes"},
 	"internal/notes":          {},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
+	"github.com/activedataflow/dataflow/internal/jsonrow"
 )
 
 // SinkOptions are the optional settings of [Sink]. The zero value is ready to use.
@@ -169,6 +170,9 @@ type part struct {
 func (s *sink[T]) encode(b dataflow.SinkBatch[T], from, to int) (p part, err error) {
 	for i := from; i < to; i++ {
 		row, err := json.Marshal(&b.Rows[i])
+		if err == nil {
+			err = jsonrow.CheckWritten(row, &b.Rows[i])
+		}
 		if err == nil {
 			p.rows, p.json = append(p.rows, i), append(p.json, row)
 			continue

@@ -181,3 +181,21 @@ func FuzzNextLink(f *testing.F) {
 		}
 	})
 }
+
+// A text that is not UTF-8 is refused: the server must not get other characters.
+func TestSink_NotUTF8(t *testing.T) {
+	t.Parallel()
+	s := &store{}
+	var refused []int
+	err := newSink[row]("https://api.test/rows", &SinkOptions{Client: &http.Client{Transport: s}}).Write(t.Context(), dataflow.SinkBatch[row]{
+		ID: "b", Rows: []row{{N: 1, Text: "café"}, {N: 2, Text: "caf\xe9"}}, Keys: []string{"1", "2"},
+		Refuse: func(i int, err error) error {
+			require.ErrorContains(t, err, `the text "caf\xe9" of the field Text is not UTF-8`)
+			refused = append(refused, i)
+			return nil
+		},
+	})
+	require.NoError(t, err)
+	require.Equal(t, []int{1}, refused)
+	require.Equal(t, []row{{N: 1, Text: "café"}}, s.rows)
+}

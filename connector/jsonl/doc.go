@@ -51,5 +51,6 @@
 //
 // [AppendTo] appends to a file, exactly once: a crash leaves neither a torn nor a
 // duplicate line. [WriteFiles] writes a file for each batch; the file appears in one
-// step. A row that [encoding/json] cannot write is a [dataflow.RecordError].
+// step. A row that [encoding/json] cannot write, or with a text that is not UTF-8, is a
+// [dataflow.RecordError].
 package jsonl

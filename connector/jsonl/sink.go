@@ -9,6 +9,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/files"
+	"github.com/activedataflow/dataflow/internal/jsonrow"
 )
 
 // SinkOptions are the optional settings of [AppendTo]. The zero value is ready to
@@ -114,10 +115,15 @@ func encode[T any](rows []T, keys []string, refuse func(row int, err error) erro
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	for i := range rows {
+		start := b.Len()
 		err := enc.Encode(&rows[i]) // writes nothing if it fails
+		if err == nil {
+			err = jsonrow.CheckWritten(b.Bytes()[start:], &rows[i])
+		}
 		if err == nil {
 			continue
 		}
+		b.Truncate(start)
 		key := fmt.Sprintf("%d of the batch", i+1)
 		if i < len(keys) {
 			key = keys[i]

@@ -181,3 +181,22 @@ func TestWriteFiles_BadID(t *testing.T) {
 		require.ErrorContains(t, err, "cannot be a file name")
 	}
 }
+
+// A text that is not UTF-8, as csvfile reads one, is refused: a line must not have other characters.
+func TestEncode_NotUTF8(t *testing.T) {
+	t.Parallel()
+	rows := []row{{N: 1, Text: "café"}, {N: 2, Text: "caf\xe9"}, {N: 3, Text: "\ufffd"}}
+	var refused []int
+	body, err := encode(rows, nil, func(i int, err error) error {
+		require.ErrorContains(t, err, `the text "caf\xe9" of the field Text is not UTF-8`)
+		refused = append(refused, i)
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, []int{1}, refused)
+	require.Equal(t, "{\"n\":1,\"text\":\"café\"}\n{\"n\":3,\"text\":\"\ufffd\"}\n", string(body))
+	_, err = encode(rows, nil, nil)
+	var bad *dataflow.RowError
+	require.ErrorAs(t, err, &bad)
+	require.Equal(t, 1, bad.Row)
+}

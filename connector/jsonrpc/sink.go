@@ -11,6 +11,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
+	"github.com/activedataflow/dataflow/internal/jsonrow"
 )
 
 // SinkOptions are the optional settings of [Sink]. The zero value is ready to use.
@@ -90,6 +91,9 @@ func (s *sink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error {
 	all := make([]int, 0, len(b.Rows))
 	for i := range b.Rows {
 		row, err := json.Marshal(&b.Rows[i])
+		if err == nil {
+			err = jsonrow.CheckWritten(row, &b.Rows[i])
+		}
 		if err == nil {
 			rows[i], all = row, append(all, i)
 			continue
