@@ -184,13 +184,14 @@ func sizeIn(value any, want string) string {
 
 // overlap returns how many records at the beginning of a page were already read at the
 // end of the previous one. This happens with an [Offset] without Step, if the API hid
-// records that its offset counts, and in a list that grows at its beginning.
+// records that its offset counts, in a list that grows at its beginning, and if a page begins
+// with the record that names it.
 func (s *source[T]) overlap(before, records []json.RawMessage) int {
 	most := 0
 	if o, ok := s.opts.Paging.(Offset); ok && o.Step == 0 {
 		most = o.limit() - len(before)
 	}
-	if s.shifts() {
+	if s.shifts() || s.namedByRecord() {
 		most = len(before)
 	}
 	for n := min(most, len(before), len(records)); n > 0; n-- {
@@ -199,4 +200,11 @@ func (s *source[T]) overlap(before, records []json.RawMessage) int {
 		}
 	}
 	return 0
+}
+
+// namedByRecord reports whether the last record of a page names the next one. At some APIs, such as
+// CouchDB with start_key, that page begins with the same record.
+func (s *source[T]) namedByRecord() bool {
+	p, ok := s.opts.Paging.(BodyCursor)
+	return ok && strings.HasPrefix(p.Path, strings.TrimPrefix(s.opts.Records+".", "."))
 }

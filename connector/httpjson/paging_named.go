@@ -15,8 +15,9 @@ import (
 // BodyCursor requests the page that the previous page names in its body. A page whose name
 // is missing, null, empty or a number below 1 is followed by none.
 //
-// The name may be that of the page's last record, such as "data.-1.id". In a request's body
-// it keeps its JSON type, and may be an array or an object.
+// The name may be that of the page's last record, such as "data.-1.id". If the next page begins
+// with that record, it is read once. In a request's body the name keeps its JSON type, and may be
+// an array or an object.
 type BodyCursor struct {
 	// Path is the path of the name in the body, such as "meta.next_cursor". Required.
 	Path string

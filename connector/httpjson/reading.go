@@ -23,7 +23,7 @@ type reading[T any] struct {
 	dec   *jsonrow.Decoder[T]
 
 	ahead     *ahead            // the next page, which is requested meanwhile; nil: none is
-	before    []json.RawMessage // the records of the previous page
+	before    []json.RawMessage // the records of the previous page; of a stream, its last one if that names the page
 	handle    json.RawMessage   // of Options.Open; nil: it is not open
 	fresh     bool              // no page was requested with it
 	asked     *url.URL          // of the last request
@@ -160,6 +160,9 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 	}
 	if r.seeking {
 		return r.passed(at, p)
+	}
+	if r.s.opts.resumes() {
+		at.Read += int64(skip - at.Skip)
 	}
 	at.Skip = skip
 	if p.next != "" && len(p.records) > 0 && r.s.opts.Order == OldestFirst {

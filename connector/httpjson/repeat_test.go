@@ -185,3 +185,40 @@ func TestSource_EmptyPages(t *testing.T) {
 		require.Equal(t, 175*time.Millisecond+93*200*time.Millisecond, time.Since(began))
 	})
 }
+
+// An API may begin a page with the record that names it, such as CouchDB with start_key. That record is
+// read once, in each run, and a later run finds its place.
+func TestSource_PageBeginsWithItsName(t *testing.T) {
+	t.Parallel()
+	n := 23
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		from := 1
+		_, _ = fmt.Sscan(req.URL.Query().Get("start_key"), &from)
+		list := []order{}
+		for id := from; id <= min(n, from+4); id++ {
+			list = append(list, order{ID: id})
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"rows": list})
+	}))
+	defer server.Close()
+	for _, stream := range []bool{false, true} {
+		for _, key := range []string{"", "id"} {
+			n = 23
+			src := httpjson.Source[order](server.URL, &httpjson.Options{
+				Records: "rows", Key: key, Stream: stream, Paging: httpjson.BodyCursor{Path: "rows.-1.id", Param: "start_key"},
+			})
+			ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+			require.NoError(t, err)
+			require.Equal(t, numbers(1, n), ids)
+			for range 6 {
+				n++
+				ids, at, err = read(t.Context(), t, src, at)
+				require.NoError(t, err)
+				require.Equal(t, []int{n}, ids)
+			}
+			ids, _, err = read(t.Context(), t, src, httpjson.Cursor{Page: "404", Skip: 1, Last: at.Last, Read: at.Read, First: at.First})
+			require.NoError(t, err)
+			require.Empty(t, ids, "it looks for the last record from the first page on")
+		}
+	}
+}

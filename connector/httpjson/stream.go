@@ -1,12 +1,14 @@
 package httpjson
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
@@ -110,6 +112,12 @@ func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record j
 		}
 		return nil
 	}
+	if i == 0 && len(r.before) > 0 && bytes.Equal(record, r.before[0]) { // it was read on the page before
+		if r.s.opts.resumes() {
+			at.Read++
+		}
+		return nil
+	}
 	more, err := r.record(p, at, i, record)
 	if err == nil && !more {
 		err = errEnough
@@ -163,6 +171,10 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 		return r.passed(at, p)
 	case p.next == "":
 		return nil, r.end(at, p.later)
+	}
+	r.before = nil
+	if last, err := httpcall.FindValid(p.envelope, strings.TrimPrefix(r.s.opts.Records+".-1", ".")); err == nil && r.s.namedByRecord() {
+		r.before = []json.RawMessage{last}
 	}
 	next := at.on(p.next)
 	if p.count == 0 && !r.yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: next}, nil) {
