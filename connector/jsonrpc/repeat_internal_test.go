@@ -142,3 +142,25 @@ func TestSource_CutBody(t *testing.T) {
 	require.False(t, dataflow.IsPermanent(err))
 	require.Len(t, s.calls, 2)
 }
+
+// A server may begin a result with the record that names its call. It is read once.
+func TestSource_ResultBeginsWithItsName(t *testing.T) {
+	t.Parallel()
+	results := map[string]string{
+		"":  `{"items":[{"n":1,"text":"a"},{"n":2,"text":"b"}]}`,
+		"b": `{"items":[{"n":2,"text":"b"},{"n":3,"text":"c"}]}`,
+		"c": `{"items":[{"n":3,"text":"c"}]}`,
+	}
+	src := scripted(t, results)
+	src.(*source[row]).opts.Next = "items.-1.text"
+	ns, at, err := readRows(t, src, Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 2, 3}, ns)
+	ns, at, err = readRows(t, src, at)
+	require.NoError(t, err)
+	require.Empty(t, ns)
+	results["c"] = `{"items":[{"n":3,"text":"c"},{"n":4,"text":"c"}]}`
+	ns, _, err = readRows(t, src, at)
+	require.NoError(t, err)
+	require.Equal(t, []int{4}, ns)
+}

@@ -1,6 +1,7 @@
 package jsonrpc
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -176,6 +177,7 @@ func (s *source[T]) calls(ctx context.Context, at Cursor, yield func(dataflow.It
 		return dataflow.Permanent(fmt.Errorf("JSON-RPC source: %w", err))
 	}
 	trail := &httpcall.Trail{EqualPages: s.opts.AllowEqualPages}
+	var before []json.RawMessage // the records of the previous result
 	for moved := false; ; moved = true {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -187,6 +189,10 @@ func (s *source[T]) calls(ctx context.Context, at Cursor, yield func(dataflow.It
 		if err := trail.Visit(at.Call, next, records); err != nil {
 			return dataflow.Permanent(fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err))
 		}
+		if n := len(before); n > 0 && len(records) > 0 && s.namedByRecord() && bytes.Equal(before[n-1], records[0]) {
+			at.Skip = 1 // the server begins with the record that names the call
+		}
+		before = records
 		// A result that names a next call is complete, so its end is a resume point.
 		if moved && !yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: at}, nil) {
 			return nil
@@ -297,8 +303,12 @@ func (s *source[T]) parse(result json.RawMessage) (records []json.RawMessage, ne
 // endMark reports whether a cursor is empty, 0 or -1, which names no call. That of a record may be
 // such a number.
 func (s *source[T]) endMark(value json.RawMessage) bool {
-	ofRecord := s.opts.Records == "" || strings.HasPrefix(s.opts.Next, s.opts.Records+".")
-	return !ofRecord && (httpcall.IsEmpty(value) || string(value) == "-1")
+	return !s.namedByRecord() && (httpcall.IsEmpty(value) || string(value) == "-1")
+}
+
+// namedByRecord reports whether a record of a result names the next call.
+func (s *source[T]) namedByRecord() bool {
+	return s.opts.Records == "" || strings.HasPrefix(s.opts.Next, s.opts.Records+".")
 }
 
 // key returns a record's own key, or "" if it has none.
