@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools", "internal/sqlstate", "internal/zonedata"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
-	"connector/jsonrpc":       {"", "internal/httpcall", "internal/jsonrow"},
+	"connector/jsonrpc":       {"", "internal/httpcall", "internal/jsonrow", "internal/notes"},
 	"internal/httpcall":       {""},
 	"connector/jsonl":         {"", "internal/files", "internal/jsonrow", "internal/notes"},
 	"internal/jsonrow":        {"internal/exact", "internal/stored"},

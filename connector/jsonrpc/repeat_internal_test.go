@@ -1,15 +1,19 @@
 package jsonrpc
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 // scripted serves results by their cursors.
@@ -163,4 +167,19 @@ func TestSource_ResultBeginsWithItsName(t *testing.T) {
 	ns, _, err = readRows(t, src, at)
 	require.NoError(t, err)
 	require.Equal(t, []int{4}, ns)
+}
+
+// A path of Next that is misspelt would read the first result alone, in silence.
+func TestSource_NextMisspelt(t *testing.T) {
+	t.Parallel()
+	for result, says := range map[string]bool{
+		`{"items":[{"n":1}],"next_cursor":"b"}`: true, `{"items":[{"n":1}],"cursor":null}`: false, `{"items":[]}`: false,
+	} {
+		var log bytes.Buffer
+		ctx := notes.With(t.Context(), slog.New(slog.NewTextHandler(&log, nil)))
+		for _, err := range scripted(t, map[string]string{"": result}).Read(ctx, dataflow.Request[Cursor]{}) {
+			require.NoError(t, err)
+		}
+		require.Equal(t, says, strings.Contains(log.String(), "nothing at the path of Options.Next, which should name the next call; it counts as the only one\" path=cursor method=list records=1"), log.String())
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
 	"github.com/activedataflow/dataflow/internal/jsonrow"
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 const (
@@ -52,7 +54,8 @@ type Options struct {
 
 	// Next is the path of the next call's cursor in a result. The cursor may have
 	// any type. A result whose cursor is missing, null, false, empty, 0 or -1 is the last, unless it
-	// is that of a record. Empty means that there is one result.
+	// is that of a record. If the first result has nothing at the path, the run's log says so. Empty
+	// means that there is one result.
 	Next string
 
 	// Key is the path of a record's own key, such as "id". The key names the record
@@ -182,9 +185,12 @@ func (s *source[T]) calls(ctx context.Context, at Cursor, yield func(dataflow.It
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		records, next, err := s.ask(ctx, at)
+		records, next, named, err := s.ask(ctx, at)
 		if err != nil {
 			return err
+		}
+		if at == (Cursor{}) && !named && len(records) > 0 {
+			notes.Info(ctx, "jsonrpc: the result has nothing at the path of Options.Next, which should name the next call; it counts as the only one", slog.String("path", s.opts.Next), slog.String("method", s.method), slog.Int("records", len(records)))
 		}
 		if err := trail.Visit(at.Call, next, records); err != nil {
 			return dataflow.Permanent(fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err))
@@ -236,20 +242,20 @@ func (s *source[T]) yieldRecords(ctx context.Context, records []json.RawMessage,
 	return true, nil
 }
 
-// ask makes the call at a cursor.
-func (s *source[T]) ask(ctx context.Context, at Cursor) (records []json.RawMessage, next string, err error) {
+// ask makes the call at a cursor. named is false if the result has nothing at the path of Next.
+func (s *source[T]) ask(ctx context.Context, at Cursor) (records []json.RawMessage, next string, named bool, err error) {
 	params, err := s.params(at)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s of %s at %s: the params: %w", s.method, s.bare(), at, err)
+		return nil, "", false, fmt.Errorf("%s of %s at %s: the params: %w", s.method, s.bare(), at, err)
 	}
 	result, err := s.one(ctx, "", s.request("1", s.method, params))
 	if answered := (*Error)(nil); errors.As(err, &answered) {
 		err = answered.signal()
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err)
+		return nil, "", false, fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err)
 	}
-	if records, next, err = s.parse(result); next == at.Call { // it is the last, and names where the list will go on
+	if records, next, named, err = s.parse(result); next == at.Call { // it is the last, and names where the list will go on
 		next = ""
 	}
 	if err != nil {
@@ -257,9 +263,9 @@ func (s *source[T]) ask(ctx context.Context, at Cursor) (records []json.RawMessa
 		if reported := (*httpcall.ReportedError)(nil); !errors.As(err, &reported) {
 			err = dataflow.Permanent(err)
 		}
-		return nil, "", err
+		return nil, "", false, err
 	}
-	return records, next, nil
+	return records, next, named, nil
 }
 
 // params returns the params of the call at a cursor.
@@ -286,18 +292,18 @@ func (s *source[T]) params(at Cursor) (any, error) {
 	return params, nil
 }
 
-func (s *source[T]) parse(result json.RawMessage) (records []json.RawMessage, next string, err error) {
+func (s *source[T]) parse(result json.RawMessage) (records []json.RawMessage, next string, named bool, err error) {
 	if records, _, err = httpcall.Records(result, s.opts.Records); err != nil {
-		return nil, "", err
+		return nil, "", false, err
 	}
 	if s.opts.Next == "" {
-		return records, "", nil
+		return records, "", true, nil
 	}
 	value, err := httpcall.Find(result, s.opts.Next)
-	if err != nil || httpcall.Text(value) == "" || string(value) == "false" || s.endMark(value) {
-		return records, "", nil //nolint:nilerr // the last result names no next call
+	if named = err == nil; !named || httpcall.Text(value) == "" || string(value) == "false" || s.endMark(value) {
+		return records, "", named, nil //nolint:nilerr // the last result names no next call
 	}
-	return records, string(value), nil
+	return records, string(value), true, nil
 }
 
 // endMark reports whether a cursor is empty, 0 or -1, which names no call. That of a record may be
