@@ -78,6 +78,14 @@ func (f *file) resume(ctx context.Context, c Cursor) (int64, error) {
 	}
 }
 
+// unchanged returns an error if the file was cut or replaced while it was read up to an offset.
+func (f *file) unchanged(offset int64) error {
+	if err := f.Unchanged(offset); err != nil {
+		return dataflow.Permanent(f.wrap(err))
+	}
+	return nil
+}
+
 // stale returns the permanent error of a cursor that does not fit the file.
 func (f *file) stale(reason string, args ...any) error {
 	return dataflow.Permanent(f.wrap(&files.StaleError{Reason: fmt.Sprintf(reason, args...)}))

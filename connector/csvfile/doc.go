@@ -75,7 +75,7 @@
 // Every record is a resume point. A later read finds the records appended since; the
 // bytes before the cursor must not change. A read returns an error if the file was cut,
 // or if its last line or its first records (1 KiB) were changed after they were read, as in a
-// rotation of logs.
+// rotation of logs. That is so while it reads, too.
 //
 // A last record without its line break is left for a later read, as long as the file has
 // changed within the last minute: another program may still be writing it. See [Partial].

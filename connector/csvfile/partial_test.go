@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/csvfile"
 )
 
@@ -205,5 +206,34 @@ func TestPartial_FutureTime(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, texts(got), "%s %s", form, after)
 		}
+	}
+}
+
+// A file that is cut or written anew while it is read ends the read with an error.
+func TestRead_ReplacedWhileRead(t *testing.T) {
+	t.Parallel()
+	type row struct{ A string }
+	old := "a\n" + strings.Repeat("old\n", 50_000)
+	for now, text := range map[string]string{
+		"a\nnew\n":                            "the file has 6 bytes, but",
+		strings.ReplaceAll(old, "old", "new"): "its first records were changed after they were read",
+		old:                                   "",
+	} {
+		path := write(t, old)
+		n := 0
+		var last error
+		for _, err := range csvfile.Open[row](path, nil).Read(t.Context(), dataflow.Request[csvfile.Cursor]{}) {
+			if n++; n == 5000 {
+				require.NoError(t, os.WriteFile(path, []byte(now), 0o600))
+			}
+			last = err
+		}
+		if text == "" {
+			require.NoError(t, last)
+			require.Equal(t, 50_000, n)
+			continue
+		}
+		require.ErrorContains(t, last, text)
+		require.True(t, dataflow.IsPermanent(last))
 	}
 }

@@ -39,7 +39,7 @@
 //
 // The bytes before the cursor must not change. A read returns an error if the file was
 // cut, or if its last line or its first lines (1 KiB) were changed after they were read, as in
-// a rotation of logs. A compressed file is read again up to the cursor.
+// a rotation of logs. That is so while it reads, too. A compressed file is read again up to the cursor.
 //
 // A last line without its line break is left for a later read, unless it is a whole value to
 // which nothing can be added, or the file has not changed for a minute: another program may

@@ -85,6 +85,9 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 		l.text, err = in.Next()
 		l.text = files.TrimMark(l.text)
 		if errors.Is(err, io.EOF) {
+			if err := f.Unchanged(at.Offset); err != nil {
+				return false, dataflow.Permanent(err)
+			}
 			if in.Left {
 				notes.Info(ctx, "the file ends within a line and was changed lately; a later run reads the line", slog.String("file", name), slog.Int64("line", at.Line+1))
 			}

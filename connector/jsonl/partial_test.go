@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -227,5 +228,34 @@ func TestOptions_Partial(t *testing.T) {
 	t.Parallel()
 	for _, opts := range []jsonl.Options{{Partial: 7}, {Rest: -1}} {
 		require.Error(t, jsonl.Open[int]("x", &opts).(dataflow.Validator).Validate())
+	}
+}
+
+// A file that is cut or written anew while it is read ends the read with an error: the run was a success before, with
+// a part of the lines, or with lines of both.
+func TestRead_ReplacedWhileRead(t *testing.T) {
+	t.Parallel()
+	old := strings.Repeat(`{"a":"old"}`+"\n", 20_000)
+	for now, text := range map[string]string{
+		"{\"a\":\"new\"}\n":                   "the file has 12 bytes, but",
+		strings.ReplaceAll(old, "old", "new"): "its first records were changed after they were read",
+		old:                                   "",
+	} {
+		path := write(t, "a.jsonl", []byte(old))
+		n := 0
+		var last error
+		for _, err := range jsonl.Open[map[string]string](path, nil).Read(t.Context(), dataflow.Request[jsonl.Cursor]{}) {
+			if n++; n == 5000 {
+				require.NoError(t, os.WriteFile(path, []byte(now), 0o600))
+			}
+			last = err
+		}
+		if text == "" {
+			require.NoError(t, last)
+			require.Equal(t, 20_000, n)
+			continue
+		}
+		require.ErrorContains(t, last, text)
+		require.True(t, dataflow.IsPermanent(last))
 	}
 }

@@ -60,3 +60,22 @@ func (f *File) SameHead(sum uint32, offset int64) error {
 	}
 	return nil
 }
+
+// Unchanged returns a *[StaleError] if the file was cut or replaced while it was read up to an
+// offset. It looks at the length and the first records of a file of at least 1 KiB that is not
+// compressed.
+func (f *File) Unchanged(offset int64) error {
+	sum := f.head.sum
+	if f.at == nil || sum == 0 {
+		return nil
+	}
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if size < offset {
+		return stale(true, "the file has %d bytes, but %d were read: it was cut or replaced while it was read", size, offset)
+	}
+	f.head.sum = 0
+	return f.SameHead(sum, offset)
+}
