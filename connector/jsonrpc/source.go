@@ -301,7 +301,7 @@ func (s *source[T]) parse(result json.RawMessage) (records []json.RawMessage, ne
 	}
 	value, err := httpcall.Find(result, s.opts.Next)
 	if named = err == nil; !named || httpcall.Text(value) == "" || string(value) == "false" || s.endMark(value) {
-		return records, "", named, nil //nolint:nilerr // the last result names no next call
+		return records, "", named, nil // it is the last
 	}
 	return records, string(value), true, nil
 }

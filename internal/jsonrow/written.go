@@ -28,20 +28,20 @@ func notUTF8(v reflect.Value, where string) (text, at string) {
 	if !v.IsValid() || v.Kind() != reflect.Pointer && writesItself(v.Type()) {
 		return "", ""
 	}
-	switch v.Kind() {
-	case reflect.String:
+	switch kind := v.Kind(); {
+	case kind == reflect.String:
 		if !utf8.ValidString(v.String()) {
 			return v.String(), where
 		}
-	case reflect.Pointer, reflect.Interface:
+	case kind == reflect.Pointer, kind == reflect.Interface:
 		return notUTF8(v.Elem(), where)
-	case reflect.Slice, reflect.Array:
+	case kind == reflect.Slice, kind == reflect.Array:
 		for i := range v.Len() {
 			if text, at = notUTF8(v.Index(i), where); at != "" {
 				return text, at
 			}
 		}
-	case reflect.Map:
+	case kind == reflect.Map:
 		for key, value := range v.Seq2() {
 			if text, at = notUTF8(key, where); at == "" {
 				text, at = notUTF8(value, fmt.Sprintf("of %q", fmt.Sprint(key)))
@@ -50,7 +50,7 @@ func notUTF8(v reflect.Value, where string) (text, at string) {
 				return text, at
 			}
 		}
-	case reflect.Struct:
+	case kind == reflect.Struct:
 		for i := range v.NumField() {
 			field := v.Type().Field(i)
 			if !field.IsExported() && !field.Anonymous || field.Tag.Get("json") == "-" {
