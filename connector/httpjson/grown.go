@@ -1,6 +1,9 @@
 package httpjson
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // A list with NewestFirst may grow while its pages are read. Its records then move to later
 // pages, and the next page begins with the last records of the one before.
@@ -26,4 +29,37 @@ func (r *reading[T]) unread(skip int, records []json.RawMessage) (int, []json.Ra
 	}
 	r.repeats++
 	return skip, nil
+}
+
+// shift tells the records of a stream that have moved to this page from the one before.
+type shift struct {
+	prior, page []int64 // hashes of the last records of the page before and of this one
+	moved       int     // records at the beginning of this page that were on the page before
+}
+
+// maxShift is the number of records of a page that a shift knows at least.
+const maxShift = 10_000
+
+// add notes record i of a page. It reports whether that has moved there, with all before it.
+func (s *shift) add(i int, record json.RawMessage) bool {
+	sum := hash(record, "")
+	if len(s.page) == 2*maxShift {
+		s.page = append(s.page[:0], s.page[maxShift:]...)
+	}
+	s.page = append(s.page, sum)
+	if s.moved != i || !slices.Contains(s.prior, sum) {
+		return false
+	}
+	s.moved++
+	return true
+}
+
+// shiftEnd ends a page of a stream with n records. It reports whether all of them had moved there.
+func (r *reading[T]) shiftEnd(n int) bool {
+	all := n > 0 && r.shift.moved == n && r.repeats < maxRepeats
+	r.shift = shift{prior: r.shift.page}
+	if r.repeats++; !all {
+		r.repeats = 0
+	}
+	return all
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,11 +49,11 @@ func (g *growing) page(n int, req *http.Request) answer {
 // the next page. They are read once, and the later ones by the next run.
 func TestSource_NewestFirstGrowing(t *testing.T) {
 	t.Parallel()
-	for name, paging := range map[string]httpjson.Paging{"number": httpjson.PageNumber{}, "offset": httpjson.Offset{Limit: 5}, "link": httpjson.LinkHeader{}} {
+	for name, paging := range map[string]httpjson.Paging{"number": httpjson.PageNumber{}, "offset": httpjson.Offset{Limit: 5}, "link": httpjson.LinkHeader{}, "stream": httpjson.PageNumber{}, "link stream": httpjson.LinkHeader{}} {
 		for _, g := range []growing{{25, 1, 9}, {25, 2, 2}, {25, 4, 3}, {25, 5, 2}, {23, 3, 1}} {
 			a := newAPI(nil)
 			a.before = g.page
-			opts := &httpjson.Options{Key: "id", Paging: paging, Order: httpjson.NewestFirst, Client: a.client()}
+			opts := &httpjson.Options{Key: "id", Paging: paging, Order: httpjson.NewestFirst, Client: a.client(), Stream: strings.HasSuffix(name, "stream")}
 			at := httpjson.Cursor{}
 			have := map[int]int{}
 			for range 5 {

@@ -45,6 +45,7 @@ type reading[T any] struct {
 	checked   bool      // it has looked at the first page, see [reading.head]
 	start     Cursor    // where the search for the last record began
 	sought    int       // which of the last records that were read a stream looks for
+	shift     shift     // of a stream
 	repeats   int       // how many pages in a row had only records of the page before
 	met       bool      // the record before that one is on this page of a stream
 }
@@ -207,7 +208,7 @@ func (r *reading[T]) end(at Cursor, later string) error {
 
 // anew begins again at a cursor, usually the beginning.
 func (r *reading[T]) anew(at Cursor) *Cursor {
-	r.before, r.trail = nil, r.s.trail()
+	r.before, r.shift, r.trail = nil, shift{}, r.s.trail()
 	return &at
 }
 

@@ -103,9 +103,12 @@ func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record j
 	if to := r.noted(at); to != nil && i < maxKnown && (r.s.opts.Order == OldestFirst || !r.seeking && i >= began.Skip) {
 		*to = joinKnown(*to, known([]int64{r.hash(record)}))
 	}
+	moved := !r.seeking && r.s.shifts() && r.shift.add(i, record)
 	switch {
 	case r.seeking:
 		return r.sift(at, i, r.hash(record))
+	case moved:
+		return nil
 	case i < began.Skip:
 		if k := began.Skip - 1 - i; k == 0 && began.Last != [3]int64{} && r.hash(record) != began.Last[0] {
 			return errMoved
@@ -160,7 +163,7 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 		return nil, err
 	}
 	var content []json.RawMessage
-	if p.count > 0 {
+	if moved := r.shiftEnd(p.count); p.count > 0 && !moved {
 		content = []json.RawMessage{digest}
 	}
 	if err := r.trail.Visit(at.Page, p.next, content); err != nil {
