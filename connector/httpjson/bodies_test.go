@@ -1,11 +1,14 @@
 package httpjson_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -189,5 +192,27 @@ func TestSource_NotUTF8(t *testing.T) {
 	for item, err := range httpjson.Source[json.RawMessage](address, nil).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
 		require.NoError(t, err)
 		require.Contains(t, []string{"{\"id\":1,\"name\":\"caf\xe9\"}", `{"id":2,"name":"café"}`}, string(item.Value))
+	}
+}
+
+// GraphQL puts null in place of what it could not find, and says so beside the records: that is not silent.
+func TestSource_ErrorsBesideRecords(t *testing.T) {
+	t.Parallel()
+	for body, says := range map[string]bool{
+		`{"data":[{"id":1,"name":null}],"errors":[{"message":"no name"}]}`: true,
+		`{"data":[{"id":1}],"errors":[]}`:                                  false,
+		`{"data":[{"id":1,"errors":["x"]}]}`:                               false,
+	} {
+		for _, stream := range []bool{false, true} {
+			for _, check := range []func(*httpjson.Page) error{nil, func(*httpjson.Page) error { return nil }} {
+				var log bytes.Buffer
+				ids, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{
+					Records: "data", Stream: stream, Check: check, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+				}), httpjson.Cursor{})
+				require.NoError(t, err)
+				require.Equal(t, []int{1}, ids)
+				require.Equal(t, says && check == nil, strings.Contains(log.String(), "reports errors beside its records"), log.String())
+			}
+		}
 	}
 }

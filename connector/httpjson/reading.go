@@ -29,6 +29,8 @@ type reading[T any] struct {
 	asked     *url.URL          // of the last request
 	askedBody any               // of the last request
 	warned    bool
+	// warnedErrors is true after a warning of errors beside records.
+	warnedErrors bool
 
 	seeking   bool           // the last record that was read is not found yet
 	passing   int64          // records that were passed while seeking

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
@@ -157,7 +158,20 @@ func (r *reading[T]) findNext(at Cursor, p *page, resp *httpcall.Response) (err 
 			return dataflow.Permanent(r.s.wrap(at, fmt.Errorf("the page of a later run: %w", err)))
 		}
 	}
+	r.warnOfErrors(p)
 	return r.checkNamed(at, p, got)
+}
+
+// warnOfErrors warns once if a page has errors beside its records, as GraphQL puts null in place of what it could
+// not find.
+func (r *reading[T]) warnOfErrors(p *page) {
+	if r.warnedErrors || p.count == 0 || r.s.opts.Check != nil || r.s.opts.Records == "" || strings.HasPrefix(r.s.opts.Records, "errors") {
+		return
+	}
+	if text := httpcall.ErrorsBeside(p.rest); text != "" {
+		r.warnedErrors = true
+		r.s.opts.Logger.Warn("dataflow: httpjson: the response reports errors beside its records, of which parts may be missing; Options.Check decides about such a response", slog.String("errors", text), slog.String("url", bare(r.s.address)))
+	}
 }
 
 // build makes the HTTP request for a page.

@@ -100,6 +100,15 @@ func besideNone(body []byte) error {
 	return err
 }
 
+// ErrorsBeside returns the errors that a response has beside its records, in the field "errors", or "".
+func ErrorsBeside(body []byte) string {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(body, &object) != nil || IsEmpty(object["errors"]) {
+		return ""
+	}
+	return clipped(object["errors"])
+}
+
 // reported returns the *ReportedError of a response that has one of the fields, with a
 // value that is not empty, or that says that the request has failed.
 func reported(body []byte, fields ...string) error {
