@@ -185,20 +185,15 @@ func TestSink_Unchecked(t *testing.T) {
 		`{"partialFailureError":{"code":3}}`:                                          `its field "partialFailureError"`,
 		`[{"success":true,"errors":[]},{"success":false,"errors":[{"message":"x"}]}]`: `its result 1 is {"errors":[{"message":"x"}],"success":false}`,
 		`{"items":[{"status":201},{"status":400,"error":{"type":"x"}}]}`:              `its result 1 is`,
-		`[{"ok":true,"id":"a","rev":"1"},{"id":"b","error":"conflict","reason":"Document update conflict."}]`:          `its result 1 is {"error":"conflict","id":"b"`,
-		`{"offsets":[{"offset":1,"error_code":null,"error":null},{"error_code":50002,"error":"no leader"}]}`:           `its result 1 is`,
-		`{"responses":[{"id":"1","status":201,"body":{}},{"id":"2","status":429,"body":{"error":{"code":"x"}}}]}`:      `its result 1 is`,
-		`[{"success":true,"id":1},{"failed":true,"message":"no container"}]`:                                           `its result 1 is`,
-		`[{"id":1,"error":"","reason":"new"},{"id":2,"error":"last try","failed":false},{"id":3,"reason":"returned"}]`: "", // rows of a shop
-		`{"ok":false,"error":"ratelimited"}`: `the server reports errors: {"ok":false`,
-		`{"success":false}`:                  `the server reports errors`,
-		`{"error":{"message":"no"}}`:         `the server reports errors`,
-		`{"status":"fail","data":{}}`:        `the server reports errors`,
-		`{"status":"ok","success":true,"error":null,"failed":0,"FailedPutCount":0}`: "",
-		`[{"success":false,"status":"failed"}]`:                                     "", // the rows, sent back
-		`{"items":[{"status":500}]}`:                                                "",
-		`{"errors":false,"UnprocessedItems":{}}`:                                    "",
-		`{"errors":[],"insertErrors":null,"n":"x"}`:                                 "",
+		`{"ok":false,"error":"ratelimited"}`:                                          `the server reports errors: {"ok":false`,
+		`{"success":false}`:                                                           `the server reports errors`,
+		`{"error":{"message":"no"}}`:                                                  `the server reports errors`,
+		`{"status":"fail","data":{}}`:                                                 `the server reports errors`,
+		`{"status":"ok","success":true,"error":null,"failed":0,"FailedPutCount":0}`:   "",
+		`[{"success":false,"status":"failed"}]`:                                       "", // the rows, sent back
+		`{"items":[{"status":500}]}`:                                                  "",
+		`{"errors":false,"UnprocessedItems":{}}`:                                      "",
+		`{"errors":[],"insertErrors":null,"n":"x"}`:                                   "",
 		`[1]`: "",
 		``:    "",
 	} {
@@ -252,4 +247,20 @@ func TestSince_NoTime(t *testing.T) {
 	at, err := (&Since{Path: "at"}).of(json.RawMessage(`{"at":1764370000000}`))
 	require.NoError(t, err)
 	require.Equal(t, 2025, at.Year())
+}
+
+// Lists in which some rows are refused, of CouchDB, Kafka's REST proxy, batches of Microsoft Graph, and Splunk.
+func TestSink_Unchecked_Lists(t *testing.T) {
+	t.Parallel()
+	rows := []json.RawMessage{json.RawMessage(`{"id":1}`), json.RawMessage(`{"id":2}`)}
+	for _, body := range []string{
+		`[{"ok":true,"id":"a","rev":"1"},{"id":"b","error":"conflict","reason":"Document update conflict."}]`,
+		`{"offsets":[{"offset":1,"error_code":null,"error":null},{"error_code":50002,"error":"no leader"}]}`,
+		`{"responses":[{"id":"1","status":201,"body":{}},{"id":"2","status":429,"body":{"error":{"code":"x"}}}]}`,
+		`[{"success":true,"id":1},{"failed":true,"message":"no container"}]`,
+	} {
+		require.ErrorContains(t, unchecked(&httpcall.Response{Status: 200, Body: []byte(body)}, rows), "its result 1 is {")
+	}
+	sentBack := `[{"id":1,"error":"","reason":"new"},{"id":2,"error":"last try","failed":false},{"id":3,"reason":"returned"}]`
+	require.NoError(t, unchecked(&httpcall.Response{Status: 200, Body: []byte(sentBack)}, rows))
 }

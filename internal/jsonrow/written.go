@@ -29,10 +29,8 @@ func notUTF8(v reflect.Value, where string) (text, at string) {
 		return "", ""
 	}
 	switch kind := v.Kind(); {
-	case kind == reflect.String:
-		if !utf8.ValidString(v.String()) {
-			return v.String(), where
-		}
+	case kind == reflect.String && !utf8.ValidString(v.String()):
+		return v.String(), where
 	case kind == reflect.Pointer, kind == reflect.Interface:
 		return notUTF8(v.Elem(), where)
 	case kind == reflect.Slice, kind == reflect.Array:
