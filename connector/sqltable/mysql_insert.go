@@ -48,8 +48,12 @@ func (s *mysqlSink[T]) writeRows(ctx context.Context, tx sqlTx, rows []T) error 
 		return err
 	}
 	all := reflect.ValueOf(rows)
+	var types mysqlTypes
 	for i := range rows {
 		values, bytes, err := s.row(all.Index(i), i)
+		if err == nil {
+			err = s.checkValues(ctx, tx, &types, i, values)
+		}
 		if err != nil {
 			return err
 		}
@@ -65,9 +69,6 @@ func (s *mysqlSink[T]) writeRows(ctx context.Context, tx sqlTx, rows []T) error 
 
 // row returns a record's values and about how many bytes they take.
 func (s *mysqlSink[T]) row(record reflect.Value, i int) (values []any, size int, err error) {
-	bad := func(err error) error {
-		return &dataflow.RowError{Row: i, Alone: true, Err: &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}}
-	}
 	for j := range s.sink.fields.Columns {
 		c := &s.sink.fields.Columns[j]
 		v, err := mysqlValue(c.In(record))
@@ -75,15 +76,20 @@ func (s *mysqlSink[T]) row(record reflect.Value, i int) (values []any, size int,
 			err = errors.New("a key must not be NULL")
 		}
 		if err != nil {
-			return nil, 0, bad(fmt.Errorf("column %q (field %s): %w", c.Name, c.Field, err))
+			return nil, 0, badRow(i, fmt.Errorf("column %q (field %s): %w", c.Name, c.Field, err))
 		}
 		values = append(values, v)
 		size += sizeOf(v)
 	}
 	if most := s.packet.Load(); most > 0 && int64(size) >= most {
-		return nil, 0, bad(fmt.Errorf("the row takes %d bytes, but the server's max_allowed_packet is %d: raise that setting", size, most))
+		return nil, 0, badRow(i, fmt.Errorf("the row takes %d bytes, but the server's max_allowed_packet is %d: raise that setting", size, most))
 	}
 	return values, size, nil
+}
+
+// badRow returns the error of a row that cannot be written.
+func badRow(i int, err error) error {
+	return &dataflow.RowError{Row: i, Alone: true, Err: &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}}
 }
 
 func sizeOf(v any) int {

@@ -34,6 +34,9 @@ const (
 	mysqlColumns = `select column_name, data_type from information_schema.columns
 		where table_schema = coalesce(?, database()) and table_name = ? order by ordinal_position`
 
+	mysqlColumnTypes = `select column_name, column_type from information_schema.columns
+		where table_schema = coalesce(?, database()) and table_name = ?`
+
 	mysqlEngine = `select coalesce(t.engine, ''), coalesce(e.transactions, 'YES') from information_schema.tables t
 		left join information_schema.engines e on e.engine = t.engine
 		where t.table_schema = coalesce(?, database()) and t.table_name = ?`

@@ -1,0 +1,139 @@
+package sqltable
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/big"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// mysqlTypes are the types of a table's columns, by their names in lower case. They are looked up for each batch, and
+// only if there is a value that MySQL may store as another one.
+type mysqlTypes map[string]string
+
+// checkValues returns an error if strict mode would let MySQL store a value of a row as another one: a part of a number,
+// a text without the blanks at its end, or the label of an enum that has the number of the text.
+func (s *mysqlSink[T]) checkValues(ctx context.Context, tx sqlTx, types *mysqlTypes, row int, values []any) error {
+	for i, v := range values {
+		if b, ok := v.([]byte); ok {
+			v = string(b)
+		}
+		if !mayChange(v) {
+			continue
+		}
+		c := &s.sink.fields.Columns[i]
+		if *types == nil {
+			*types = make(mysqlTypes)
+			if err := eachPair(ctx, tx, mysqlColumnTypes, s.schema(), s.sink.name[len(s.sink.name)-1], func(column, columnType string) {
+				(*types)[strings.ToLower(column)] = columnType
+			}); err != nil {
+				return fmt.Errorf("look up the table: %w", err)
+			}
+		}
+		declared := (*types)[strings.ToLower(c.Name)]
+		if becomes := mysqlChange(v, declared); becomes != "" {
+			return badRow(row, fmt.Errorf("column %q (field %s): MySQL would store %s as %s in a column of type %s", c.Name, c.Field, rowmap.Clip(valueText(v)), becomes, rowmap.Clip(declared)))
+		}
+	}
+	return nil
+}
+
+func valueText(v any) string {
+	if s, ok := v.(string); ok {
+		return strconv.Quote(s)
+	}
+	return fmt.Sprint(v)
+}
+
+var columnTypePattern = regexp.MustCompile(`^(\w+)(?:\((\d+)(?:,(\d+))?\))?`)
+
+// mayChange reports whether MySQL stores a value as another one in columns of some types.
+func mayChange(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return strings.HasSuffix(v, " ") || numberText.MatchString(v)
+	case float64:
+		return v != 0
+	case int64:
+		return v > 1<<24 || v < -1<<24
+	case uint64:
+		return true
+	default:
+		return false
+	}
+}
+
+// mysqlChange says what a column would hold in place of a value, "" for the value itself. A number becomes the nearest
+// one of a floating-point type, and a float the nearest decimal.
+func mysqlChange(v any, declared string) string {
+	parts := columnTypePattern.FindStringSubmatch(strings.ToLower(declared))
+	if parts == nil {
+		return ""
+	}
+	text, isText := v.(string)
+	switch parts[1] {
+	case "tinyint", "smallint", "mediumint", "int", "bigint", "bit":
+		if f, isFloat := v.(float64); isFloat && f != math.Trunc(f) || isText && parts[1] != "bit" && !isWhole(text, 0) {
+			return "a whole number"
+		}
+	case "decimal":
+		scale, _ := strconv.Atoi(parts[3])
+		if isText && !isWhole(text, scale) {
+			return fmt.Sprintf("a number with %d digits after the point", scale)
+		}
+	case "float", "double":
+		return floatChange(v, parts[1] == "float")
+	case "enum", "set":
+		number := strings.Trim(text, " ")
+		if isText && number != "" && strings.Trim(number, "+0123456789") == "" && !strings.Contains(declared, "'"+number+"'") {
+			return "the label of that number"
+		}
+	case "char", "varchar":
+		if most, _ := strconv.Atoi(parts[2]); isText && strings.HasSuffix(text, " ") && utf8.RuneCountInString(text) > most {
+			return "a shorter text"
+		}
+	}
+	return ""
+}
+
+// isWhole reports whether a text is no number, or one with so many digits after the point at most.
+func isWhole(text string, digits int) bool {
+	n, ok := new(big.Rat).SetString(strings.TrimSpace(text))
+	if !numberText.MatchString(text) || !ok {
+		return true // MySQL refuses it
+	}
+	return n.Mul(n, new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(digits)), nil))).IsInt()
+}
+
+// floatChange is mysqlChange for a floating-point type.
+func floatChange(v any, single bool) string {
+	var exact *big.Float
+	switch v := v.(type) {
+	case int64:
+		exact = new(big.Float).SetInt64(v)
+	case uint64:
+		exact = new(big.Float).SetUint64(v)
+	case float64:
+		if single && float32(v) == 0 {
+			return "0"
+		}
+		return ""
+	default:
+		return ""
+	}
+	stored, _ := exact.Float64()
+	if single {
+		f, _ := exact.Float32()
+		stored = float64(f)
+	}
+	if exact.Cmp(big.NewFloat(stored)) == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(stored, 'f', -1, 64)
+}
