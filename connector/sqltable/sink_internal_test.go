@@ -392,3 +392,35 @@ func TestSink_StringColumn(t *testing.T) {
 	}
 	require.Equal(t, kept, query(t, db, `select zip from places order by rowid`))
 }
+
+// A column that is declared as a float holds whole numbers up to 2^53. A greater one that it would change is a bad record.
+func TestSink_WholeNumberInFloat(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID int64
+		N  *int64
+	}
+	for declared, loses := range map[string]bool{"real": true, "double precision": true, "Float(9)": true, "floating point": false, "integer": false, "numeric": false, "text": false, "blob": false} {
+		db := setup(t, `create table numbers (id integer primary key, n `+declared+`)`)
+		write := func(id, n int64) error {
+			return storeOf(t, db).InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
+				return newSink[row]("numbers", false, nil).WriteTx(ctx, []row{{id, nil}, {id + 1, &n}})
+			})
+		}
+		for i, n := range []int64{1<<53 + 2, -1 << 53, math.MinInt64} {
+			require.NoError(t, write(int64(i)*2, n), declared)
+		}
+		for i, n := range []int64{1<<53 + 1, math.MaxInt64, -1<<53 - 1} {
+			err := write(int64(10+2*i), n)
+			if !loses {
+				require.NoError(t, err, declared)
+				continue
+			}
+			var bad *dataflow.RowError
+			require.ErrorAs(t, err, &bad, declared)
+			require.Equal(t, 1, bad.Row)
+			require.ErrorContains(t, err, fmt.Sprintf(`column "n" (field N): SQLite would store %d as `, n))
+			require.ErrorContains(t, err, ": declare it as integer")
+		}
+	}
+}

@@ -14,19 +14,15 @@ import (
 
 // checkNumbers returns an error that names a row, if SQLite would store a number that is written as a text with fewer
 // digits. It makes a float of it where the column is declared as decimal, numeric or the like, or as an integer. In a
-// column that is declared as a float, that is what it is for. A column that is declared as a string takes numbers too,
+// column that is declared as a float, that is what it is for; there it is a whole number that may lose digits. A column
+// that is declared as a string takes numbers too,
 // and so would change the text of one, as from 007 to 7.
 func (s *sink[T]) checkNumbers(ctx context.Context, tx sqlTx, from int, args []any) error {
 	columns := s.fields.Columns
 	var types map[string]string
 	for i, arg := range args {
-		text, isText := arg.(string)
-		if !isText {
-			continue
-		}
-		stored, loses := rounded(text)
-		number, changes := respelled(text)
-		if !loses && !changes {
+		stored, in := sqliteChange(arg)
+		if stored == "" {
 			continue
 		}
 		if types == nil {
@@ -36,20 +32,51 @@ func (s *sink[T]) checkNumbers(ctx context.Context, tx sqlTx, from int, args []a
 			}
 		}
 		c := &columns[i%len(columns)]
-		declared := types[strings.ToLower(c.Name)]
-		if affinity := affinityOf(declared); affinity == "text" || affinity == "" || isFloatType(declared) || strings.EqualFold(declared, "any") {
-			continue
+		if declared := types[strings.ToLower(c.Name)]; in(declared) {
+			return &dataflow.RowError{Row: from + i/len(columns), Alone: true, Err: fmt.Errorf("column %q (field %s): SQLite would store %s as %s in a column of type %s: declare it as %s",
+				c.Name, c.Field, rowmap.Clip(valueText(arg)), stored, declared, declareAs(arg))}
 		}
-		if !loses {
-			if !strings.Contains(strings.ToUpper(declared), "STRING") && !strings.HasSuffix(number, "Inf") {
-				continue
-			}
-			stored = number
-		}
-		return &dataflow.RowError{Row: from + i/len(columns), Alone: true, Err: fmt.Errorf("column %q (field %s): SQLite would store %s as %s in a column of type %s: declare it as text",
-			c.Name, c.Field, rowmap.Clip(strconv.Quote(text)), stored, declared)}
 	}
 	return nil
+}
+
+// sqliteChange returns what SQLite stores in place of a value, "" for itself, and in columns of which declared types.
+func sqliteChange(arg any) (stored string, in func(declared string) bool) {
+	switch v := arg.(type) {
+	case int64:
+		if v > 1<<53 || v < -1<<53 {
+			return floatChange(v, false), isReal
+		}
+	case string:
+		if float, loses := rounded(v); loses {
+			return float, takesNumbers
+		}
+		if number, changes := respelled(v); changes {
+			return number, func(declared string) bool {
+				return takesNumbers(declared) && (strings.Contains(strings.ToUpper(declared), "STRING") || strings.HasSuffix(number, "Inf"))
+			}
+		}
+	}
+	return "", nil
+}
+
+// takesNumbers reports whether SQLite makes a number of a text that is one, in a column that is not for floats.
+func takesNumbers(declared string) bool {
+	affinity := affinityOf(declared)
+	return affinity != "text" && affinity != "" && !isFloatType(declared) && !strings.EqualFold(declared, "any")
+}
+
+// isReal reports whether SQLite makes a float of a whole number in a column.
+func isReal(declared string) bool {
+	return isFloatType(declared) && affinityOf(declared) == "number" && !strings.Contains(strings.ToUpper(declared), "INT")
+}
+
+// declareAs returns the type that a column should have for a value.
+func declareAs(arg any) string {
+	if _, isText := arg.(string); isText {
+		return "text"
+	}
+	return "integer"
 }
 
 // exactDigits is the number of decimal digits that each float keeps.
