@@ -31,6 +31,7 @@
 // A field may have any type that database/sql scans into, or accepts as a parameter:
 // numbers, string, bool, []byte, time.Time, pointers to these, sql.Null types, and types
 // with Scan and Value methods.
+// A whole number that a float64 or a float32 cannot hold is a bad record.
 //
 // A column of SQLite that is declared as decimal, numeric or integer makes a float of a number that
 // is written as a text. A number that would lose digits, or become infinity, is a bad record: declare

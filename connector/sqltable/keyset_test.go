@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -279,5 +280,38 @@ func TestKeyset_KeyTypes(t *testing.T) {
 				query.SQL = `select k, n from ` + table
 			}
 		})
+	}
+}
+
+// A whole number that a float64 or a float32 cannot hold is a bad record. Other values are read as before.
+func TestKeyset_WholeNumberInFloat(t *testing.T) {
+	t.Parallel()
+	type float float64
+	type row struct {
+		ID int64
+		D  float64
+		S  float32
+		P  **float
+		N  sql.NullFloat64
+		V  sql.Null[float32]
+	}
+	db := setup(t, `create table x (id integer primary key, d, s, p, n, v)`,
+		`insert into x values (1, 9007199254740992, 16777216, 9007199254740994, 0.1, '1.5'), (2, 1.5, 0.1, null, null, null)`)
+	source := func(list string) dataflow.Source[row, sqltable.Cursor] {
+		return sqltable.Keyset[row](db, sqltable.Query{SQL: "select " + list + " from x", Key: []string{"id"}})
+	}
+	great := float(1<<53 + 2)
+	at := &great
+	require.Equal(t, []row{
+		{1, 1 << 53, 1 << 24, &at, sql.NullFloat64{Float64: 0.1, Valid: true}, sql.Null[float32]{V: 1.5, Valid: true}},
+		{ID: 2, D: 1.5, S: 0.1},
+	}, values(readAll(t, source("*"))))
+	const list = "id, 1 as d, 1 as s, 1 as p, 1 as n, 1 as v"
+	for column, number := range map[string]string{"d": "9007199254740993", "s": "16777217", "p": "9007199254740993", "n": "-9223372036854775807", "v": "33554433"} {
+		for item, err := range source(strings.Replace(list, "1 as "+column, number+" as "+column, 1)).Read(t.Context(), dataflow.Request[sqltable.Cursor]{}) {
+			require.ErrorContains(t, err, "the whole number "+number+" would be read as ", column)
+			require.ErrorContains(t, err, `"`+column+`"`)
+			require.NotEmpty(t, item.Cursor)
+		}
 	}
 }

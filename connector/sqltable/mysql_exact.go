@@ -116,6 +116,9 @@ func floatChange(v any, single bool) string {
 	var exact *big.Float
 	switch v := v.(type) {
 	case int64:
+		if v <= 1<<24 && v >= -1<<24 {
+			return ""
+		}
 		exact = new(big.Float).SetInt64(v)
 	case uint64:
 		exact = new(big.Float).SetUint64(v)

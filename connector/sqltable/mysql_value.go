@@ -75,11 +75,11 @@ func zeroDates(columns []*sql.ColumnType, names, qualified []string, targets []a
 	return list, places
 }
 
-// bitTargets replaces the targets of BIT columns: the driver returns their bytes.
-func bitTargets(columns []*sql.ColumnType, names []string, targets []any) {
+// bitTargets replaces the targets of BIT columns by some for their fields: the driver returns their bytes.
+func bitTargets(columns []*sql.ColumnType, names []string, targets, fields []any) {
 	for _, c := range columns {
 		if i := slices.Index(names, c.Name()); i >= 0 && c.DatabaseTypeName() == "BIT" {
-			targets[i] = bitTarget{targets[i]}
+			targets[i] = bitTarget{fields[i]}
 		}
 	}
 }

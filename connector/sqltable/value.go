@@ -83,14 +83,89 @@ func scanTargets(fields []any, mysql bool) []any {
 			targets[i] = timeTarget{text: !mysql, set: func(t *time.Time) error { return f.Scan(deref(t)) }}
 		case *sql.Null[time.Time]:
 			targets[i] = timeTarget{text: !mysql, set: func(t *time.Time) error { return f.Scan(deref(t)) }}
+		case *sql.NullFloat64:
+			targets[i] = floatTarget{to: f}
+		case *sql.Null[float64]:
+			targets[i] = floatTarget{to: f}
+		case *sql.Null[float32]:
+			targets[i] = floatTarget{to: f, single: true}
 		case sql.Scanner, *[]byte:
 		default:
-			if v := reflect.ValueOf(f).Elem(); v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
-				targets[i] = bytesTarget{v}
-			}
+			targets[i] = scanTarget(f)
 		}
 	}
 	return targets
+}
+
+// scanTarget replaces a pointer whose type decides by its kind.
+func scanTarget(field any) any {
+	v := reflect.ValueOf(field).Elem()
+	t := v.Type()
+	if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
+		return bytesTarget{v}
+	}
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.Float64:
+		return floatTarget{to: field}
+	case reflect.Float32:
+		return floatTarget{to: field, single: true}
+	default:
+		return field
+	}
+}
+
+// floatTarget is a scan target for a floating-point field. It reads no whole number that would lose digits there.
+type floatTarget struct {
+	to     any
+	single bool
+}
+
+// Scan implements sql.Scanner.
+func (f floatTarget) Scan(src any) error {
+	if stored := floatChange(src, f.single); stored != "" {
+		if _, isFloat := src.(float64); !isFloat {
+			return fmt.Errorf("the whole number %v would be read as %s: read it into an integer or a string", src, stored)
+		}
+	}
+	if to, ok := f.to.(sql.Scanner); ok {
+		return to.Scan(src)
+	}
+	field := reflect.ValueOf(f.to).Elem()
+	if src == nil && field.Kind() == reflect.Pointer {
+		field.SetZero()
+		return nil
+	}
+	var double float64
+	var single float32
+	var err error
+	if f.single {
+		single, err = converted[float32](src)
+		double = float64(single)
+	} else {
+		double, err = converted[float64](src)
+	}
+	if err != nil {
+		return err
+	}
+	for field.Kind() == reflect.Pointer {
+		field.Set(reflect.New(field.Type().Elem()))
+		field = field.Elem()
+	}
+	field.SetFloat(double)
+	return nil
+}
+
+// converted converts a value as database/sql does.
+func converted[F float32 | float64](src any) (F, error) {
+	var v sql.Null[F]
+	err := v.Scan(src)
+	if err == nil && !v.Valid {
+		err = fmt.Errorf("converting NULL to %T is unsupported", v.V)
+	}
+	return v.V, err
 }
 
 // bytesTarget is a scan target that reads bytes into a type based on []byte, such
