@@ -14,20 +14,24 @@ import (
 )
 
 // work reads, transforms and writes the records of a run. The first run of a flow with FirstLoad
-// waits for its ranges before that. If somebody has set the cursor of the flow, a run waits until no
-// range of a first load is at work: it would write older rows over newer ones.
+// waits for its ranges before that. If somebody has set the cursor of the flow, or a deploy has taken FirstLoad
+// away, a run waits until no range of a first load is at work: it would write older rows over newer ones.
 func (e *FlowExecutor) work(ctx context.Context, flow *Flow, a *attempt) error {
-	if flow.opts.FirstLoad == 0 || a.run.IsBackfill() {
+	if flow.opts.MaxBackfills == 0 || a.run.IsBackfill() { // then ranges are not worked beside the run
 		return flow.code.run(ctx, a)
 	}
 	l := &firstLoad{executor: e, client: e.client, a: a}
 	switch {
-	case a.place.cursor == nil:
+	case a.place.cursor == nil && flow.opts.FirstLoad > 0:
 		if err := l.run(ctx); err != nil {
 			return err
 		}
 	case a.place.setSeq > 0:
 		if err := l.endOthers(ctx, "somebody has set the flow's cursor"); err != nil {
+			return err
+		}
+	case a.place.cursor == nil && flow.code.resumable():
+		if err := l.endOthers(ctx, "the flow has no FirstLoad any more"); err != nil {
 			return err
 		}
 	}

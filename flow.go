@@ -194,7 +194,7 @@ type FlowOptions struct {
 	//
 	// A range that fails, after its attempts, fails the first run. The flow's next run goes on
 	// with what is missing. [Client.Cancel] of the first run cancels the ranges. If somebody sets
-	// the flow's cursor meanwhile, they end, too, before the flow reads on from there.
+	// the flow's cursor meanwhile, or a deploy takes FirstLoad away, they end, too, before the flow reads on.
 	//
 	// It needs MaxBackfills, a source that is a [Splitter], an [EndSeeker] and a
 	// [RequestChecker], such as the Keyset of pgtable and of sqltable, and a target that keeps

@@ -1,0 +1,53 @@
+package enginetest_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// A deploy takes FirstLoad away while an older process still reads a range. The range ends before the flow
+// reads on, and does not write the older rows that it has read over newer ones.
+func TestFirstLoad_TakenAway(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		l := newChanging(40)
+		older, run := t.halfway(l)
+		reached, goOn := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		l.onRead = func() { once.Do(func() { close(reached); <-goOn }) }
+		atWork := t.number("select min(id) from dataflow_run where trigger = 'first_load' and state = 'pending'")
+		ended := make(chan error, 1)
+		go func() {
+			_, err := dataflow.NewFlowExecutor(older).Execute(t.Context(), atWork)
+			ended <- err
+		}()
+		receive(t, reached)
+		for id := range 40 {
+			l.change(id + 1)
+		}
+
+		newer := t.registered(dataflow.NewFlow("l", l, dataflow.Identity[version](), dataflow.ToTx(versions{}), &dataflow.FlowOptions{
+			Runtime: dataflow.Heartbeat{BatchSize: 3}, MaxBackfills: 2,
+		}))
+		worked := make(chan error, 1)
+		go func() {
+			_, err := dataflow.NewFlowExecutor(newer).Execute(t.Context(), run.ID)
+			worked <- err
+		}()
+		require.Eventually(t, func() bool {
+			now, err := newer.Run(t.Context(), run.ID)
+			return err == nil && (now.WaitsFor != "" || now.State == dataflow.RunSuccess)
+		}, patience, 10*time.Millisecond)
+		close(goOn)
+		_ = receive(t, ended)
+		require.NoError(t, receive(t, worked))
+		t.requireLoaded(newer, l)
+		require.Zero(t, t.number(liveRanges))
+		require.Contains(t, t.loadRanges(newer)[3].CancelReason, "the flow has no FirstLoad any more")
+	})
+}
