@@ -54,10 +54,13 @@ func DecodeStrict(data []byte, v any) error {
 // fullArray returns an error if a JSON array is longer or shorter than the Go array that it was read into:
 // encoding/json drops elements, or leaves them at zero.
 func fullArray(data []byte, of reflect.Type) error {
-	_, own := reflect.New(of).Interface().(json.Unmarshaler) // it knows what fits
-	var elements []json.RawMessage
-	if of.Kind() != reflect.Array || own || json.Unmarshal(data, &elements) != nil { // a text, such as that of a UUID
+	_, own := reflect.New(of).Interface().(json.Unmarshaler)                                      // it knows what fits
+	if of.Kind() != reflect.Array || own || bytes.HasPrefix(bytes.TrimSpace(data), []byte(`"`)) { // a text, such as that of a UUID
 		return nil
+	}
+	var elements []json.RawMessage
+	if err := json.Unmarshal(data, &elements); err != nil {
+		return err
 	}
 	if len(elements) != of.Len() {
 		return fmt.Errorf("a list of length %d does not fit %s", len(elements), of)
