@@ -103,6 +103,10 @@ func (w *why) unregistered(err error) {
 
 // processesThere adds a cause if no live process could work the flow.
 func (w *why) processesThere() {
+	if unsaid := w.client.worker.presence.unsaid.Load(); len(w.processes) == 0 && unsaid != nil && w.client.worker.polling.Load() && w.client.flows.declared[w.flow.Name] != nil {
+		w.add(CauseNoProcess, 0, nil, "This process has its code and is started, but cannot store that it is alive: %s.", stored.Clip(*unsaid))
+		return
+	}
 	if len(w.processes) == 0 {
 		who := "Only calls of client.Tick or of the heartbeat endpoint would"
 		if _, queued := queuedOf(w.flow.Runtime); queued {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/stored"
@@ -28,7 +29,8 @@ type presence struct {
 
 	listening *wake.Loop // the worker's
 
-	said string // what changes of what it last said: its queues, and the flows that it could not register
+	said   string                 // what changes of what it last said: its queues, and the flows that it could not register
+	unsaid atomic.Pointer[string] // why it could not say so when it last tried, nil if it could
 }
 
 func (p *presence) every() time.Duration { return p.config.Lease / 2 }
@@ -36,6 +38,15 @@ func (p *presence) lasts() time.Duration { return 2 * p.config.Lease }
 
 // sayAlive stores that this client is alive, and what it works.
 func (p *presence) sayAlive(ctx context.Context) error {
+	err := p.say(ctx)
+	p.unsaid.Store(nil)
+	if err != nil {
+		p.unsaid.Store(new(private(err).Error()))
+	}
+	return err
+}
+
+func (p *presence) say(ctx context.Context) error {
 	if err := p.warnOfClock(ctx); err != nil {
 		return err
 	}

@@ -430,6 +430,26 @@ func TestWhy_JobElsewhere(t *testing.T) {
 	})
 }
 
+// A database that takes no writes, such as one on a full disk, does not hear of the processes that are alive.
+func TestWhy_CannotSayAlive(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		refuse := "create trigger refuse before update on dataflow_process begin select raise(abort, 'the disk is full'); end"
+		if t.isPostgres {
+			require.NoError(t, t.exec("create function refuse() returns trigger language plpgsql as $$ begin raise 'the disk is full'; end $$"))
+			refuse = "create trigger refuse before update on dataflow_process for each row execute function refuse()"
+		}
+		client := t.started(t.client(&dataflow.Config{Lease: time.Second, Flows: []*dataflow.Flow{named("f", dataflow.Heartbeat{})}}))
+		require.NoError(t, t.exec(refuse))
+		said := ""
+		require.Eventually(t, func() bool {
+			_, said = t.causes(client, "f")
+			return strings.Contains(said, "This process has its code and is started, but cannot store that it is alive: ") && strings.Contains(said, "the disk is full")
+		}, patience, 50*time.Millisecond)
+		require.NotContains(t, said, "no started client is alive")
+	})
+}
+
 // A River client without our worker takes no jobs of ours. The error says what is missing.
 func TestUseRiver_WithoutWorker(t *testing.T) {
 	t.Parallel()
