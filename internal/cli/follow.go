@@ -89,7 +89,7 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 	tick := time.NewTicker(followInterval)
 	defer tick.Stop()
 	id := run.ID
-	seen, told := time.Now(), time.Time{} // when the run was read last, and when it was said that it cannot be read
+	seen, told := time.Now(), false //nolint:forbidigo // how long it takes, not what time it is
 	for {
 		var err error
 		// That its own attempt has failed is what the command ends with.
@@ -114,13 +114,13 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 		now, err := s.client.Run(ctx, id)
 		switch {
 		case err == nil:
-			run, seen = now, time.Now()
+			run, seen, told = now, time.Now(), false //nolint:forbidigo // as above
 		case ctx.Err() != nil: // interrupted during the query
 			return s.interrupted(ctx, id, w)
 		case errors.Is(err, dataflow.ErrNotFound) || time.Since(seen) > followPatience:
 			return err
-		case told.Before(seen):
-			told = time.Now()
+		case !told:
+			told = true
 			s.note(fmt.Sprintf("Cannot look at run %d, and tries again for %s: %v", id, followPatience, err))
 		}
 	}

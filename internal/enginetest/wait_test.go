@@ -61,12 +61,13 @@ func TestClient_Wait(t *testing.T) {
 	ctx = context.WithValue(t.Context(), tracedKey{}, true)
 	asked = 0
 	trace.do = func(ctx context.Context, conn *pgx.Conn) {
+		ctx = context.WithValue(ctx, tracedKey{}, nil)
 		switch asked++; asked {
 		case 1, 2:
-			_, err := pool.Exec(t.Context(), "select pg_terminate_backend($1, $2)", conn.PgConn().PID(), time.Minute.Milliseconds())
+			_, err := pool.Exec(ctx, "select pg_terminate_backend($1, $2)", conn.PgConn().PID(), time.Minute.Milliseconds())
 			require.NoError(t, err)
 		case 3:
-			_, err := client.Cancel(context.WithoutCancel(t.Context()), run.ID, "ann", "enough")
+			_, err := client.Cancel(ctx, run.ID, "ann", "enough")
 			require.NoError(t, err)
 		}
 	}
