@@ -38,11 +38,12 @@ func (p *presence) lasts() time.Duration { return 2 * p.config.Lease }
 
 // sayAlive stores that this client is alive, and what it works.
 func (p *presence) sayAlive(ctx context.Context) error {
+	var unsaid *string
 	err := p.say(ctx)
-	p.unsaid.Store(nil)
 	if err != nil {
-		p.unsaid.Store(new(private(err).Error()))
+		unsaid = new(private(err).Error())
 	}
+	p.unsaid.Store(unsaid)
 	return err
 }
 
