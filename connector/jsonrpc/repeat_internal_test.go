@@ -169,6 +169,20 @@ func TestSource_ResultBeginsWithItsName(t *testing.T) {
 	require.Equal(t, []int{4}, ns)
 }
 
+// Several records may have the name of the call, as keys of a view do in CouchDB. Each is read once.
+func TestSource_ResultBeginsWithSeveralOfItsName(t *testing.T) {
+	t.Parallel()
+	src := scripted(t, map[string]string{
+		"":  `{"items":[{"n":1,"text":"a"},{"n":2,"text":"b"},{"n":3,"text":"b"}]}`,
+		"b": `{"items":[{"n":2,"text":"b"},{"n":3,"text":"b"},{"n":4,"text":"c"}]}`,
+		"c": `{"items":[{"n":4,"text":"c"}]}`,
+	})
+	src.(*source[row]).opts.Next = "items.-1.text"
+	ns, _, err := readRows(t, src, Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 2, 3, 4}, ns)
+}
+
 // A path of Next that is misspelt would read the first result alone, in silence.
 func TestSource_NextMisspelt(t *testing.T) {
 	t.Parallel()

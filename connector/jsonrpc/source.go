@@ -195,8 +195,8 @@ func (s *source[T]) calls(ctx context.Context, at Cursor, yield func(dataflow.It
 		if err := trail.Visit(at.Call, next, records); err != nil {
 			return dataflow.Permanent(fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err))
 		}
-		if n := len(before); n > 0 && len(records) > 0 && s.namedByRecord() && bytes.Equal(before[n-1], records[0]) {
-			at.Skip = 1 // the server begins with the record that names the call
+		if len(before) > 0 { // the cursor is at the beginning of this result
+			at.Skip = s.overlap(before, records)
 		}
 		before = records
 		// A result that names a next call is complete, so its end is a resume point.
@@ -315,6 +315,20 @@ func (s *source[T]) endMark(value json.RawMessage) bool {
 // namedByRecord reports whether a record of a result names the next call.
 func (s *source[T]) namedByRecord() bool {
 	return s.opts.Records == "" || strings.HasPrefix(s.opts.Next, s.opts.Records+".")
+}
+
+// overlap returns how many records at the beginning of a result were already read at the end of the previous
+// one: a server may begin with the record that names the call, and with others of that name.
+func (s *source[T]) overlap(before, records []json.RawMessage) int {
+	if !s.namedByRecord() {
+		return 0
+	}
+	for n := min(len(before), len(records)); n > 0; n-- {
+		if slices.EqualFunc(before[len(before)-n:], records[:n], func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
+			return n
+		}
+	}
+	return 0
 }
 
 // key returns a record's own key, or "" if it has none.
