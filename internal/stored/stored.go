@@ -52,10 +52,10 @@ func DecodeStrict(data []byte, v any) error {
 }
 
 // fullArray returns an error if a JSON array is longer or shorter than the Go array that it was read into:
-// encoding/json drops elements, or leaves them at zero.
+// encoding/json drops elements, or leaves them at zero. A null, and a text such as that of a UUID, have no length.
 func fullArray(data []byte, of reflect.Type) error {
-	_, own := reflect.New(of).Interface().(json.Unmarshaler)                                      // it knows what fits
-	if of.Kind() != reflect.Array || own || bytes.HasPrefix(bytes.TrimSpace(data), []byte(`"`)) { // a text, such as that of a UUID
+	_, own := reflect.New(of).Interface().(json.Unmarshaler) // it knows what fits
+	if of.Kind() != reflect.Array || own || !bytes.HasPrefix(bytes.TrimSpace(data), []byte{'['}) {
 		return nil
 	}
 	var elements []json.RawMessage

@@ -78,6 +78,7 @@ func TestDecodeStrict_Array(t *testing.T) {
 	require.Equal(t, [2]string{"a", "b"}, two)
 	require.EqualError(t, stored.DecodeStrict([]byte(`["a"]`), &two), "a list of length 1 does not fit [2]string")
 	require.EqualError(t, stored.DecodeStrict([]byte(`["a","b","c"]`), &two), "a list of length 3 does not fit [2]string")
+	require.NoError(t, stored.DecodeStrict([]byte(" null"), &two), "params may be null")
 	var lists []string
 	require.NoError(t, stored.DecodeStrict([]byte(`["a","b","c"]`), &lists))
 	var id texts
