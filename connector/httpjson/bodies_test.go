@@ -195,6 +195,22 @@ func TestSource_NotUTF8(t *testing.T) {
 	}
 }
 
+// Keys that are not UTF-8 name no records: those of different records would become the same text, and their
+// dead letters one.
+func TestSource_KeyNotUTF8(t *testing.T) {
+	t.Parallel()
+	address := bodyServer(t, 200, "[{\"id\":\"\xe4\"},{\"id\":\"\xf6\"}]")
+	for _, stream := range []bool{false, true} {
+		var keys []string
+		for _, err := range httpjson.Source[struct{ ID string }](address, &httpjson.Options{Key: "id", Stream: stream}).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+			var bad *dataflow.RecordError
+			require.ErrorAs(t, err, &bad)
+			keys = append(keys, bad.Key)
+		}
+		require.Equal(t, []string{"page first record 1", "page first record 2"}, keys)
+	}
+}
+
 // GraphQL puts null in place of what it could not find, and says so beside the records: that is not silent.
 func TestSource_ErrorsBesideRecords(t *testing.T) {
 	t.Parallel()

@@ -106,13 +106,13 @@ func (p *page) changed(at Cursor) bool {
 	return at.Sum != "" && (at.Sum != p.sum || at.Done && p.next != "")
 }
 
-// key returns a record's own key, or "" if it has none.
+// key returns a record's own key, or "" if it has none that is UTF-8.
 func (s *source[T]) key(record json.RawMessage) string {
 	if s.opts.Key == "" {
 		return ""
 	}
 	value, err := httpcall.FindValid(record, s.opts.Key)
-	if err != nil {
+	if err != nil || !utf8.Valid(value) {
 		return ""
 	}
 	return httpcall.Text(value)

@@ -111,3 +111,22 @@ func TestRead_NotUTF8(t *testing.T) {
 	require.Contains(t, letters[0].Error, `its byte 10, \xE9, is not UTF-8`)
 	require.Equal(t, `"{\"a\":\"caf\ufffd\"}"`, string(letters[0].Payload))
 }
+
+// Keys that are not UTF-8 name no records: those of different records would become the same text, and their
+// dead letters one.
+func TestRead_KeyNotUTF8(t *testing.T) {
+	t.Parallel()
+	path := write(t, "latin1.jsonl", []byte("{\"a\":\"\xe4\"}\n{\"a\":\"\xf6\"}\n"))
+	flow := dataflow.NewFlow("latin1", jsonl.Open[map[string]string](path, &jsonl.Options{Key: "a"}), dataflow.Identity[map[string]string](),
+		memory.ToFunc(func(context.Context, map[string]string) error { return nil }), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(2)})
+	client := dataflowtest.New(t, flow).Client()
+	_, err := client.Trigger(t.Context(), "latin1", nil)
+	require.NoError(t, err)
+	letters, err := client.DeadLetters(t.Context(), nil)
+	require.NoError(t, err)
+	keys := make([]string, len(letters))
+	for i := range letters {
+		keys[i] = letters[i].Key
+	}
+	require.ElementsMatch(t, []string{"line 1", "line 2"}, keys)
+}

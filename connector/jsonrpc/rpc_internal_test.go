@@ -435,6 +435,19 @@ func TestSource_NotUTF8(t *testing.T) {
 	require.True(t, json.Valid(bad.Raw))
 }
 
+// Keys that are not UTF-8 name no records: those of different records would become the same text.
+func TestSource_KeyNotUTF8(t *testing.T) {
+	t.Parallel()
+	s := &rpc{answer: "{\"jsonrpc\":\"2.0\",\"id\":\"1\",\"result\":[{\"text\":\"\xe4\"},{\"text\":\"\xf6\"}]}"}
+	var keys []string
+	for _, err := range Source[row]("https://api.test/rpc", "list", &Options{Client: s.client(), Key: "text"}).Read(t.Context(), dataflow.Request[Cursor]{}) {
+		var bad *dataflow.RecordError
+		require.ErrorAs(t, err, &bad)
+		keys = append(keys, bad.Key)
+	}
+	require.Equal(t, []string{Cursor{Skip: 1}.String(), Cursor{Skip: 2}.String()}, keys)
+}
+
 // A text that is not UTF-8 is refused: the server must not get other characters.
 func TestSink_NotUTF8(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
@@ -331,13 +332,13 @@ func (s *source[T]) overlap(before, records []json.RawMessage) int {
 	return 0
 }
 
-// key returns a record's own key, or "" if it has none.
+// key returns a record's own key, or "" if it has none that is UTF-8.
 func (s *source[T]) key(record json.RawMessage) string {
 	if s.opts.Key == "" {
 		return ""
 	}
 	value, err := httpcall.Find(record, s.opts.Key)
-	if err != nil {
+	if err != nil || !utf8.Valid(value) {
 		return ""
 	}
 	return httpcall.Text(value)
