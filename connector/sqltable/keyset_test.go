@@ -315,3 +315,26 @@ func TestKeyset_WholeNumberInFloat(t *testing.T) {
 		}
 	}
 }
+
+// cents is a floating-point type that reads whole numbers in its own way.
+type cents float64
+
+func (c *cents) Scan(src any) error {
+	n, _ := src.(int64)
+	*c = cents(n) / 100
+	return nil
+}
+
+// The Scan method of a floating-point type is called also if the field is a pointer.
+func TestKeyset_FloatWithScan(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID int64
+		C  cents
+		P  *cents
+	}
+	db := setup(t, `create table x (id integer primary key, c, p)`, `insert into x values (1, 250, 250), (2, 9007199254740993, null)`)
+	price := cents(2.5)
+	want := []row{{1, price, &price}, {2, cents(9007199254740993) / 100, nil}}
+	require.Equal(t, want, values(readAll(t, sqltable.Keyset[row](db, sqltable.Query{SQL: "select * from x", Key: []string{"id"}}))))
+}

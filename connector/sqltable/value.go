@@ -84,11 +84,11 @@ func scanTargets(fields []any, mysql bool) []any {
 		case *sql.Null[time.Time]:
 			targets[i] = timeTarget{text: !mysql, set: func(t *time.Time) error { return f.Scan(deref(t)) }}
 		case *sql.NullFloat64:
-			targets[i] = floatTarget{to: f}
+			targets[i] = &floatTarget{to: f}
 		case *sql.Null[float64]:
-			targets[i] = floatTarget{to: f}
+			targets[i] = &floatTarget{to: f}
 		case *sql.Null[float32]:
-			targets[i] = floatTarget{to: f, single: true}
+			targets[i] = &floatTarget{to: f, single: true}
 		case sql.Scanner, *[]byte:
 		default:
 			targets[i] = scanTarget(f)
@@ -105,13 +105,15 @@ func scanTarget(field any) any {
 		return bytesTarget{v}
 	}
 	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
+		if t = t.Elem(); reflect.PointerTo(t).Implements(reflect.TypeFor[sql.Scanner]()) {
+			return field
+		}
 	}
 	switch t.Kind() {
 	case reflect.Float64:
-		return floatTarget{to: field}
+		return &floatTarget{to: field}
 	case reflect.Float32:
-		return floatTarget{to: field, single: true}
+		return &floatTarget{to: field, single: true}
 	default:
 		return field
 	}
@@ -119,14 +121,16 @@ func scanTarget(field any) any {
 
 // floatTarget is a scan target for a floating-point field. It reads no whole number that would lose digits there.
 type floatTarget struct {
-	to     any
-	single bool
+	to      any
+	single  bool
+	double  sql.Null[float64] // of the row before: a new one for each row would be an allocation
+	ofFloat sql.Null[float32] // likewise, if single
 }
 
 // Scan implements sql.Scanner.
-func (f floatTarget) Scan(src any) error {
-	if stored := floatChange(src, f.single); stored != "" {
-		if _, isFloat := src.(float64); !isFloat {
+func (f *floatTarget) Scan(src any) error {
+	if _, isFloat := src.(float64); !isFloat {
+		if stored := floatChange(src, f.single); stored != "" {
 			return fmt.Errorf("the whole number %v would be read as %s: read it into an integer or a string", src, stored)
 		}
 	}
@@ -138,15 +142,7 @@ func (f floatTarget) Scan(src any) error {
 		field.SetZero()
 		return nil
 	}
-	var double float64
-	var single float32
-	var err error
-	if f.single {
-		single, err = converted[float32](src)
-		double = float64(single)
-	} else {
-		double, err = converted[float64](src)
-	}
+	value, err := f.convert(src)
 	if err != nil {
 		return err
 	}
@@ -154,18 +150,24 @@ func (f floatTarget) Scan(src any) error {
 		field.Set(reflect.New(field.Type().Elem()))
 		field = field.Elem()
 	}
-	field.SetFloat(double)
+	field.SetFloat(value)
 	return nil
 }
 
-// converted converts a value as database/sql does.
-func converted[F float32 | float64](src any) (F, error) {
-	var v sql.Null[F]
-	err := v.Scan(src)
-	if err == nil && !v.Valid {
-		err = fmt.Errorf("converting NULL to %T is unsupported", v.V)
+// convert converts a value as database/sql does.
+func (f *floatTarget) convert(src any) (float64, error) {
+	switch {
+	case src == nil && f.single:
+		return 0, errors.New("converting NULL to float32 is unsupported")
+	case src == nil:
+		return 0, errors.New("converting NULL to float64 is unsupported")
+	case f.single:
+		err := f.ofFloat.Scan(src)
+		return float64(f.ofFloat.V), err
+	default:
+		err := f.double.Scan(src)
+		return f.double.V, err
 	}
-	return v.V, err
 }
 
 // bytesTarget is a scan target that reads bytes into a type based on []byte, such
