@@ -115,7 +115,7 @@
 // [InsertTo] and [UpsertTo] need InnoDB tables and a strict sql_mode, which is the
 // default. Without strict mode, MySQL would cut values that do not fit. A value that strict
 // mode still changes is a bad record: a fraction in an integer column, a text with more
-// digits than a decimal has, blanks that a varchar cuts, a number as the text of an enum or
+// digits than a decimal has, blanks and line ends that a varchar cuts, a number as the text of an enum or
 // a set, a whole number that a float or a double cannot hold. A float64 becomes the nearest
 // decimal. The table of
 // UpsertTo must have no second unique index in which two records may have equal values,

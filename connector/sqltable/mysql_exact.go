@@ -53,11 +53,14 @@ func valueText(v any) string {
 
 var columnTypePattern = regexp.MustCompile(`^(\w+)(?:\((\d+)(?:,(\d+))?\))?`)
 
+// mysqlBlanks are what strict mode cuts at the end of a text that is too long, without an error.
+const mysqlBlanks = " \t\n\v\f\r"
+
 // mayChange reports whether MySQL stores a value as another one in columns of some types.
 func mayChange(v any) bool {
 	switch v := v.(type) {
 	case string:
-		return strings.HasSuffix(v, " ") || numberText.MatchString(v)
+		return v != strings.TrimRight(v, mysqlBlanks) || numberText.MatchString(v)
 	case float64:
 		return v != 0
 	case int64:
@@ -77,9 +80,10 @@ func mysqlChange(v any, declared string) string {
 		return ""
 	}
 	text, isText := v.(string)
+	f, isFloat := v.(float64)
 	switch parts[1] {
-	case "tinyint", "smallint", "mediumint", "int", "bigint", "bit":
-		if f, isFloat := v.(float64); isFloat && f != math.Trunc(f) || isText && parts[1] != "bit" && !isWhole(text, 0) {
+	case "tinyint", "smallint", "mediumint", "int", "bigint", "bit", "year":
+		if isFloat && f != math.Trunc(f) || isText && parts[1] != "bit" && !isWhole(text, 0) {
 			return "a whole number"
 		}
 	case "decimal":
@@ -90,16 +94,29 @@ func mysqlChange(v any, declared string) string {
 	case "float", "double":
 		return floatChange(v, parts[1] == "float")
 	case "enum", "set":
-		number := strings.Trim(text, " ")
-		if isText && number != "" && strings.Trim(number, "+0123456789") == "" && !strings.Contains(declared, "'"+number+"'") {
+		number := strings.Trim(text, mysqlBlanks)
+		if isFloat && f != math.Trunc(f) || isText && number != "" && strings.Trim(number, "+0123456789") == "" && !strings.Contains(declared, "'"+number+"'") {
 			return "the label of that number"
 		}
 	case "char", "varchar":
-		if most, _ := strconv.Atoi(parts[2]); isText && strings.HasSuffix(text, " ") && utf8.RuneCountInString(text) > most {
+		most, _ := strconv.Atoi(parts[2])
+		if isFloat && shortest(f) > most {
+			return "a number with fewer digits"
+		}
+		if parts[1] == "char" {
+			text = strings.TrimRight(text, " ") // a char has no blanks at its end, however long it is
+		}
+		if text != strings.TrimRight(text, mysqlBlanks) && utf8.RuneCountInString(text) > most {
 			return "a shorter text"
 		}
 	}
 	return ""
+}
+
+// shortest returns how many characters MySQL needs for all digits of a float.
+func shortest(f float64) int {
+	power := strings.NewReplacer("e+0", "e", "e+", "e", "e-0", "e-").Replace(strconv.FormatFloat(f, 'e', -1, 64))
+	return min(len(power), len(strconv.FormatFloat(f, 'f', -1, 64)))
 }
 
 // isWhole reports whether a text is no number, or one with so many digits after the point at most.
