@@ -430,7 +430,6 @@ func TestWhy_JobElsewhere(t *testing.T) {
 	})
 }
 
-<<<<<<< HEAD
 // A database that takes no writes, such as one on a full disk, does not hear of the processes that are alive.
 func TestWhy_CannotSayAlive(t *testing.T) {
 	t.Parallel()
@@ -451,8 +450,6 @@ func TestWhy_CannotSayAlive(t *testing.T) {
 	})
 }
 
-=======
->>>>>>> 134cf9b (Say in Why where the River job of a run is, if a hook or somebody has moved it or put it off)
 // A River client without our worker takes no jobs of ours. The error says what is missing.
 func TestUseRiver_WithoutWorker(t *testing.T) {
 	t.Parallel()
