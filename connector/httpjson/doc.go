@@ -96,9 +96,10 @@
 // A page without records is an error if it has a field "errors" that is not empty. A
 // field "error" counts only if the records are null or missing. It is an error too if "ok" or
 // "success" is false, or "status" is "error" or "failed". Beside an empty list, "status" needs a
-// message, and [Options].Check can let all three pass. Such an error fails the attempt. A response that ends within a JSON value is tried again, as one that broke off.
-// [Options].Check looks for errors that the API reports otherwise. Without it, a field "errors"
-// beside records is a warning in the log.
+// message, and [Options].Check can let all three pass. Such an error fails the attempt. A response
+// that ends within a JSON value is tried again, as one that broke off. [Options].Check looks for
+// errors that the API reports otherwise. Without it, a field "errors" beside records is a warning in
+// the log.
 //
 // A request without a response is tried up to Tries times. So is one with the status 408, 425, 429 or
 // 5xx, or with 420 (Bitso), 423 (locked), 449 (Azure Cosmos DB) or 499 (Google). So is one with any error status whose headers ask for a wait: Retry-After, or

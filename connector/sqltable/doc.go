@@ -30,13 +30,14 @@
 //
 // A field may have any type that database/sql scans into, or accepts as a parameter:
 // numbers, string, bool, []byte, time.Time, pointers to these, sql.Null types, and types
-// with Scan and Value methods.
-// A whole number that a float64 or a float32 cannot hold is a bad record.
+// with Scan and Value methods. A whole number that a float64 or a float32 cannot hold is a bad
+// record.
 //
 // A column of SQLite that is declared as decimal, numeric or integer makes a float of a number that
 // is written as a text. A number that would lose digits, or become infinity, is a bad record: declare
-// the column as text. So is a whole number above 2^53 that a column declared as a float cannot hold. One that is declared as string takes numbers too: there each text is a bad record
-// that SQLite would change, such as 007.
+// the column as text. So is a whole number above 2^53 that a column declared as a float cannot
+// hold. A column that is declared as string takes numbers too: there each text is a bad record that
+// SQLite would change, such as 007.
 //
 // # Times
 //
@@ -114,16 +115,24 @@
 //
 // [InsertTo] and [UpsertTo] need InnoDB tables and a strict sql_mode, which is the
 // default. Without strict mode, MySQL would cut values that do not fit. A value that strict
-// mode still changes is a bad record: a fraction in an integer column, a text with more
-// digits than a decimal has, blanks and line ends that a varchar cuts, a number as the text of an enum or
-// a set, a whole number that a float or a double cannot hold. A float64 becomes the nearest
-// decimal. The table of
-// UpsertTo must have no second unique index in which two records may have equal values,
-// because MySQL would replace the row that is there, whatever its key. Such an index is on
-// written columns, on columns that are generated from these, or on columns with one
-// default for all rows. It is refused; but what a trigger puts into a unique column is not
-// seen. See [CheckpointTableMySQL]. If a process is
-// stopped, not killed, while it writes, the worker that takes over waits until the server
-// notices. That takes 10 s, the wait_timeout that a write sets. A commit and a rollback end
-// at the latest 5 s after the run was stopped, also if the server is silent.
+// mode still changes is a bad record:
+//
+//   - a fraction in an integer column;
+//   - a text with more digits after the point than a decimal has;
+//   - blanks and line ends that a varchar cuts;
+//   - a number as the text of an enum or a set;
+//   - an integer that a float or a double cannot hold.
+//
+// A float64 becomes the nearest decimal, and a text the nearest float or double. A date column
+// keeps no time of day.
+//
+// The table of UpsertTo must have no second unique index in which two records may have equal
+// values, because MySQL would replace the row that is there, whatever its key. Such an index is on
+// written columns, on columns that are generated from these, or on columns with one default for
+// all rows. It is refused; but what a trigger puts into a unique column is not seen.
+//
+// [CheckpointTableMySQL] is the table that they keep beside yours. If a process is stopped, not
+// killed, while it writes, the worker that takes over waits until the server notices. That takes
+// 10 s, the wait_timeout that a write sets. A commit and a rollback end at the latest 5 s after the
+// run was stopped, also if the server is silent.
 package sqltable

@@ -15,8 +15,7 @@ import (
 // checkNumbers returns an error that names a row, if SQLite would store a number that is written as a text with fewer
 // digits. It makes a float of it where the column is declared as decimal, numeric or the like, or as an integer. In a
 // column that is declared as a float, that is what it is for; there it is a whole number that may lose digits. A column
-// that is declared as a string takes numbers too,
-// and so would change the text of one, as from 007 to 7.
+// that is declared as a string takes numbers too, and so would change the text of one, as from 007 to 7.
 func (s *sink[T]) checkNumbers(ctx context.Context, tx sqlTx, from int, args []any) error {
 	columns := s.fields.Columns
 	var types map[string]string
