@@ -11,4 +11,5 @@ if [[ $("$bin/golangci-lint" version 2>/dev/null || true) == *" version $version
 	exit 0
 fi
 echo "ensure-lint: installing golangci-lint $version"
-GOBIN=$bin GOFLAGS='' go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$version"
+# Without debugging information, this takes less time.
+GOBIN=$bin GOFLAGS='' go install -gcflags=all=-dwarf=false -ldflags='-s -w' "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$version"
