@@ -1,14 +1,12 @@
 package httpjson
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -194,12 +192,7 @@ func (s *source[T]) overlap(before, records []json.RawMessage) int {
 	if s.shifts() || s.namedByRecord() {
 		most = len(before)
 	}
-	for n := min(most, len(before), len(records)); n > 0; n-- {
-		if slices.EqualFunc(before[len(before)-n:], records[:n], func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
-			return n
-		}
-	}
-	return 0
+	return httpcall.Overlap(before, records, most)
 }
 
 // namedByRecord reports whether the last record of a page names the next one. At some APIs, such as

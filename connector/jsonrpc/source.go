@@ -1,7 +1,6 @@
 package jsonrpc
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -324,12 +323,7 @@ func (s *source[T]) overlap(before, records []json.RawMessage) int {
 	if !s.namedByRecord() {
 		return 0
 	}
-	for n := min(len(before), len(records)); n > 0; n-- {
-		if slices.EqualFunc(before[len(before)-n:], records[:n], func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
-			return n
-		}
-	}
-	return 0
+	return httpcall.Overlap(before, records, len(before))
 }
 
 // key returns a record's own key, or "" if it has none that is UTF-8.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -186,4 +187,14 @@ func onlyError(line []byte) error {
 		return nil //nolint:nilerr // it is a record, good or bad
 	}
 	return reported(line, "error", "errors")
+}
+
+// Overlap returns how many records at the beginning of a page, most at most, are those at the end of the page before.
+func Overlap(before, records []json.RawMessage, most int) int {
+	for n := min(most, len(before), len(records)); n > 0; n-- {
+		if slices.EqualFunc(before[len(before)-n:], records[:n], func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
+			return n
+		}
+	}
+	return 0
 }
