@@ -94,8 +94,9 @@ type Config struct {
 	// runs and for deploys. 0: one minute. -1: no limit.
 	Slice time.Duration
 
-	// MaxRescues is how many workers in a row may die on a run before the run fails. A
-	// checkpoint with a cursor starts the count anew. 0: 5.
+	// MaxRescues is how many workers in a row may die on a run before the run fails. One that
+	// is stalled for longer than its Lease counts too. A checkpoint with a cursor starts the count
+	// anew. 0: 5.
 	MaxRescues int
 
 	// Retention is how long a started client keeps what has ended. One process at a time

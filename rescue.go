@@ -201,7 +201,7 @@ func (r *rescuer) params(run *Run) *RunEndParams {
 		}
 		p.State, p.Refund = RunFailed, false
 		p.Error = &AttemptError{Attempt: run.Attempt, At: r.now().UTC(), Worker: run.Worker, Error: stored.Clean(fmt.Sprintf(
-			"it has killed its worker %d times in a row, in the batch after %s: look for a record there that ends the process, or exhausts its memory", deaths, where))}
+			"it has killed its worker %d times in a row, in the batch after %s: look for a record there that ends the process, exhausts its memory, or stalls it for longer than Config.Lease", deaths, where))}
 	default:
 		p.Error = &AttemptError{Attempt: run.Attempt, At: r.now().UTC(), Worker: run.Worker, Error: "its worker has died: the lease lapsed"}
 	}

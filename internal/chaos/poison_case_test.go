@@ -32,7 +32,7 @@ func TestPoison(t *testing.T) {
 	}
 	s := newStage(t, onPostgres, flows)
 	s.start(1)
-	f := newFleet(s, 2, workerSettings{Lease: scaled(time.Second, 0)})
+	f := newFleet(s, 2, workerSettings{Lease: scaled(2*time.Second, 0), MaxRescues: dataflow.DefaultMaxRescues})
 	s.finished(scaled(patience, 4*time.Minute))
 
 	runs, err := s.client.Runs(t.Context(), &dataflow.RunListParams{Flow: "poisoned"})

@@ -3,6 +3,7 @@
 package chaos_test
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"os/signal"
@@ -40,6 +42,9 @@ type workerSettings struct {
 	AtOnce    int // runs
 	Lease     time.Duration
 	Slice     time.Duration
+	// MaxRescues is how many workers in a row a run may lose, 0 for any number: a slow machine stalls workers for
+	// longer than their short leases, and they count as dead.
+	MaxRescues int
 	// Triggers is how many goroutines start runs of the flows and work them, in this process.
 	Triggers int
 	Flows    []flowSettings
@@ -85,7 +90,7 @@ func workUntilTerm(ctx context.Context, text string, log *slog.Logger) error {
 		return err
 	}
 	client, err := dataflow.NewClient(damaged{Driver: driver, orders: orders}, &dataflow.Config{
-		ID: w.ID, Flows: w.flows(p), Lease: w.Lease, Slice: w.Slice, MaxWorkers: w.AtOnce, Logger: log,
+		ID: w.ID, Flows: w.flows(p), Lease: w.Lease, Slice: w.Slice, MaxRescues: cmp.Or(w.MaxRescues, math.MaxInt32), MaxWorkers: w.AtOnce, Logger: log,
 	})
 	if err != nil {
 		return err
