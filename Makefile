@@ -51,8 +51,8 @@ model: ## Check the model of claims, leases and checkpoints, which needs spin an
 
 .PHONY: check
 check: formatted ## Check formatting, vet, lint and go.mod; run it before each commit
-	$(call each,go vet -tags chaos ./...)
-	$(call each,$(LINT) run --build-tags chaos)
+	scripts/workspace.sh go vet -tags chaos
+	scripts/workspace.sh $(LINT) run --build-tags chaos
 	$(call each,go mod tidy -diff)
 
 .PHONY: formatted
@@ -65,7 +65,7 @@ fmt: golangci-lint ## Format all Go files
 
 .PHONY: lint
 lint: golangci-lint ## Run the linters only
-	$(call each,$(LINT) run --build-tags chaos)
+	scripts/workspace.sh $(LINT) run --build-tags chaos
 
 .PHONY: compile-time
 compile-time: ## Measure the CPU time to build 1 flow, and 20 flows of 20 types; see docs/benchmarks.md

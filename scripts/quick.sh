@@ -8,9 +8,7 @@ source scripts/lib.sh
 find_go
 
 say "go vet"
-find . -name go.mod -not -path '*/testdata/*' -exec dirname {} \; | while IFS= read -r module; do
-	(cd "$module" && go vet -tags chaos ./...)
-done
+scripts/workspace.sh go vet -tags chaos
 # The tests of internal/enginetest take minutes. TestDialogue and TestInit build programs.
 packages=$(go list ./... | grep -v '/internal/enginetest$')
 say "go test -short"
