@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/activedataflow/dataflow/internal/stored"
@@ -16,33 +17,36 @@ func CheckWritten(written []byte, row any) error {
 	if !stored.HasReplaced(written) { // a json.RawMessage may have such an escape of its own
 		return nil
 	}
-	if text, where := notUTF8(reflect.ValueOf(row), "of the row"); where != "" {
+	invalid := func(text string) bool { return !utf8.ValidString(text) }
+	if text, where := findText(reflect.ValueOf(row), "of the row", invalid); where != "" {
 		return fmt.Errorf("the text %q %s is not UTF-8, which JSON must be: convert it in the transform", stored.Clip(text), where)
 	}
 	return nil
 }
 
-// notUTF8 returns a text in a value that is not UTF-8, and where it is; "" for none. Values that write
-// themselves are passed.
-func notUTF8(v reflect.Value, where string) (text, at string) {
-	if !v.IsValid() || v.Kind() != reflect.Pointer && writesItself(v.Type()) {
+// findText returns a text in a value for which bad is true, and where it is; "" for none.
+func findText(v reflect.Value, where string, bad func(string) bool) (text, at string) {
+	switch {
+	case !v.IsValid():
 		return "", ""
+	case v.Kind() != reflect.Pointer && writesItself(v.Type()):
+		return findOwn(v, where, bad)
 	}
 	switch kind := v.Kind(); {
-	case kind == reflect.String && !utf8.ValidString(v.String()):
+	case kind == reflect.String && bad(v.String()):
 		return v.String(), where
 	case kind == reflect.Pointer, kind == reflect.Interface:
-		return notUTF8(v.Elem(), where)
+		return findText(v.Elem(), where, bad)
 	case kind == reflect.Slice, kind == reflect.Array:
 		for i := range v.Len() {
-			if text, at = notUTF8(v.Index(i), where); at != "" {
+			if text, at = findText(v.Index(i), where, bad); at != "" {
 				return text, at
 			}
 		}
 	case kind == reflect.Map:
 		for key, value := range v.Seq2() {
-			if text, at = notUTF8(key, where); at == "" {
-				text, at = notUTF8(value, fmt.Sprintf("of %q", fmt.Sprint(key)))
+			if text, at = findText(key, where, bad); at == "" {
+				text, at = findText(value, fmt.Sprintf("of %q", fmt.Sprint(key)), bad)
 			}
 			if at != "" {
 				return text, at
@@ -54,10 +58,45 @@ func notUTF8(v reflect.Value, where string) (text, at string) {
 			if !field.IsExported() && !field.Anonymous || field.Tag.Get("json") == "-" {
 				continue
 			}
-			if text, at = notUTF8(v.Field(i), "of the field "+field.Name); at != "" {
+			if text, at = findText(v.Field(i), "of the field "+field.Name, bad); at != "" {
 				return text, at
 			}
 		}
+	}
+	return "", ""
+}
+
+// findOwn is findText for a value that writes itself. It looks at the texts in the value, unless the value
+// writes none that was changed: it may encode them.
+func findOwn(v reflect.Value, where string, bad func(string) bool) (text, at string) {
+	var texts []string
+	switch kind := v.Kind(); {
+	case kind == reflect.String:
+		texts = append(texts, v.String())
+	case kind == reflect.Struct:
+		for i := range v.NumField() {
+			if field := reflect.Indirect(v.Field(i)); field.Kind() == reflect.String {
+				texts = append(texts, field.String())
+			}
+		}
+	}
+	if v.CanInterface() {
+		own := v.Interface()
+		if v.CanAddr() {
+			own = v.Addr().Interface()
+		}
+		switch own := own.(type) {
+		case json.Marshaler:
+			if written, _ := own.MarshalJSON(); !stored.HasReplaced(written) && !bad(string(written)) {
+				return "", ""
+			}
+		case encoding.TextMarshaler:
+			written, _ := own.MarshalText() // it was written before
+			texts = []string{string(written)}
+		}
+	}
+	if i := slices.IndexFunc(texts, bad); i >= 0 {
+		return texts[i], where
 	}
 	return "", ""
 }
