@@ -24,7 +24,8 @@
 //
 // Records are read as encoding/json does. A number in an interface becomes a
 // [encoding/json.Number] with all its digits; a float64 changes above 2^53. A record that is not
-// UTF-8 is bad, unless T is [encoding/json.RawMessage].
+// UTF-8, or has a text with half of a surrogate pair, is bad, unless T is
+// [encoding/json.RawMessage].
 //
 // # Pages
 //

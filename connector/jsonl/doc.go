@@ -23,7 +23,8 @@
 // line is bad if it
 //
 //   - is not JSON, or does not fit T;
-//   - is not UTF-8, unless T is a [encoding/json.RawMessage];
+//   - is not UTF-8, or has a text with half of a surrogate pair, unless T is a
+//     [encoding/json.RawMessage];
 //   - is null, unless T is a pointer, an interface or a [encoding/json.RawMessage];
 //   - is longer than [Options].MaxLineBytes;
 //   - has a field that T lacks, and [Options].Strict is set.

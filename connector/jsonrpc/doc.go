@@ -21,8 +21,8 @@
 //
 // A server that takes no names gets [Options].Positional, or what [Options].MakeParams
 // returns. One that speaks version 1.0 or 1.1 needs [Options].Version. A number in an
-// interface becomes a [encoding/json.Number] with all its digits. A record that is not UTF-8 is
-// bad, unless T is a [encoding/json.RawMessage].
+// interface becomes a [encoding/json.Number] with all its digits. A record that is not UTF-8, or
+// has a text with half of a surrogate pair, is bad, unless T is a [encoding/json.RawMessage].
 //
 // # Writing
 //

@@ -38,8 +38,16 @@ func NewDecoder[T any](strict bool) *Decoder[T] {
 func (d *Decoder[T]) Value() T { return *d.into }
 
 // Decode reads a line. A null is an error, unless a T can be null itself. So is a line that is
-// not UTF-8, unless a T is a [json.RawMessage].
+// not UTF-8, unless a T is a [json.RawMessage], and a text with half of a surrogate pair.
 func (d *Decoder[T]) Decode(line []byte) error {
+	err := d.decode(line)
+	if err == nil && !d.raw && hasHalf(line) {
+		err = checkHalves(d.into)
+	}
+	return err
+}
+
+func (d *Decoder[T]) decode(line []byte) error {
 	var zero T
 	*d.into = zero
 	if !d.raw {

@@ -32,3 +32,41 @@ func TestDecoder_NotUTF8(t *testing.T) {
 	require.Equal(t, `"{\"id\":1,\"name\":\"caf\ufffd\"}"`, string(Raw([]byte(line))))
 	require.NoError(t, CheckUTF8([]byte(`{"name":"café`+"\ufffd"+`"}`)))
 }
+
+// Half of a surrogate pair, as of a text that was cut within an emoji, does not become U+FFFD.
+func TestDecoder_HalfOfPair(t *testing.T) {
+	t.Parallel()
+	type inner struct{ Text textual }
+	type row struct {
+		ID    int
+		Name  string
+		Inner *inner
+		Any   any
+		Raw   json.RawMessage
+	}
+	for line, text := range map[string]string{
+		`{"ID":1,"Name":"a\ud83d"}`:              `of the field Name has half of a surrogate pair`,
+		`{"ID":1,"Name":"\uDE00\ud83d"}`:         `of the field Name`,
+		`{"ID":1,"Name":"\ud83d\u0041"}`:         `of the field Name`,
+		`{"ID":1,"Inner":{"Text":"\\\ude00"}}`:   `of the field Text`,
+		`{"ID":1,"Any":[{"x":"\ud83d"}]}`:        `of "x"`,
+		`{"ID":1,"Any":{"\ud83d":1}}`:            `of the field Any`,
+		`{"ID":1,"Name":"\ud83d\ude00 \u00e9"}`:  "",
+		`{"ID":1,"Name":"\\ud83d","Other":"\""}`: "",
+		`{"ID":1,"Name":"\ufffd"}`:               "", // it came so
+		`{"ID":1,"Other":"\ud83d"}`:              "", // it is not read
+		`{"ID":1,"Raw":{"x":"\ud83d"}}`:          "", // it is not changed
+	} {
+		for _, strict := range []bool{false, true} {
+			dec := NewDecoder[row](strict)
+			err := dec.Decode([]byte(line))
+			if text != "" {
+				require.ErrorContains(t, err, text, line)
+			} else if err != nil {
+				require.ErrorContains(t, err, `unknown field "Other"`, line)
+			}
+		}
+	}
+	require.Error(t, NewDecoder[any](false).Decode([]byte(`["\ud83d"]`)))
+	require.NoError(t, NewDecoder[json.RawMessage](false).Decode([]byte(`["\ud83d"]`)))
+}
