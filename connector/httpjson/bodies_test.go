@@ -55,12 +55,15 @@ func TestSource_ReportedErrors(t *testing.T) {
 func TestSource_EmptyLists(t *testing.T) {
 	t.Parallel()
 	for body, records := range map[string]string{
-		`{"items":null,"cursor":null}`:                    "items",
-		`{"items":null,"errors":[],"error":null}`:         "items",
-		`{"items":[],"errors":null,"error":""}`:           "items",
-		`{"items":null,"error":false,"errors":{}}`:        "items",
-		`{"items":[],"error":"no results"}`:               "items",
-		"\uFEFF[]":                                        "",
+		`{"items":null,"cursor":null}`:                  "items",
+		`{"items":null,"errors":[],"error":null}`:       "items",
+		`{"items":[],"errors":null,"error":""}`:         "items",
+		`{"items":null,"error":false,"errors":{}}`:      "items",
+		`{"items":[],"error":"no results"}`:             "items",
+		`{"items":[],"errors":"none"}`:                  "items",
+		`{"items":null,"errors":"0","error":"None"}`:    "items",
+		`{"items":[],"errors":{"items":[],"all":null}}`: "items",
+		"\uFEFF[]": "",
 		`{"d":{"items":[]},"errors":[],"error":0,"x":[]}`: "d.items",
 	} {
 		ids, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: records}), httpjson.Cursor{})
@@ -217,6 +220,9 @@ func TestSource_ErrorsBesideRecords(t *testing.T) {
 	for body, says := range map[string]bool{
 		`{"data":[{"id":1,"name":null}],"errors":[{"message":"no name"}]}`: true,
 		`{"data":[{"id":1}],"errors":[]}`:                                  false,
+		`{"data":[{"id":1}],"errors":0}`:                                   false,
+		`{"data":[{"id":1}],"errors":"none"}`:                              false,
+		`{"data":[{"id":1}],"errors":"no name"}`:                           true,
 		`{"data":[{"id":1,"errors":["x"]}]}`:                               false,
 	} {
 		for _, stream := range []bool{false, true} {

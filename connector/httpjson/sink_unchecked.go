@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
@@ -29,8 +28,8 @@ func unchecked(resp *httpcall.Response, sent []json.RawMessage) error {
 	if json.Unmarshal(resp.Body, &object) != nil {
 		return refusesOne(resp.Body, sent)
 	}
-	says := func() bool { return httpcall.Failed(object) || !none(object["error"]) }
-	refused := func(field string) bool { return !none(object[field]) }
+	says := func() bool { return httpcall.Failed(object) || !httpcall.SaysNone(object["error"]) }
+	refused := func(field string) bool { return !httpcall.SaysNone(object[field]) }
 	if says() || slices.ContainsFunc(refusals(), refused) {
 		for _, row := range sent {
 			leaveOut(object, row)
@@ -67,28 +66,6 @@ func valueOf(text json.RawMessage) (value any) {
 	return value
 }
 
-// none reports whether a value is empty, or an object of empty values, or says that all is well.
-func none(text json.RawMessage) bool {
-	if httpcall.IsEmpty(text) {
-		return true
-	}
-	switch v := valueOf(text).(type) {
-	case string:
-		return slices.Contains([]string{"0", "false", "none", "null", "ok", "success"}, strings.ToLower(v))
-	case map[string]any:
-		var fields map[string]json.RawMessage
-		_ = json.Unmarshal(text, &fields) // it is an object
-		for _, field := range fields {
-			if !none(field) {
-				return false
-			}
-		}
-		return true
-	default:
-		return false
-	}
-}
-
 // refusesOne returns an error for a list that refuses one of the rows. A field that says so is not
 // enough: an error must be beside it.
 func refusesOne(list json.RawMessage, sent []json.RawMessage) error {
@@ -115,7 +92,7 @@ func refusesOne(list json.RawMessage, sent []json.RawMessage) error {
 // ("reason"), Kafka's REST proxy ("error_code") and Splunk ("failed") do.
 func saysRefused(result map[string]json.RawMessage) bool {
 	status, _ := valueOf(result["status"]).(float64)
-	return httpcall.Failed(result) || status >= 400 || !none(result["reason"]) || !none(result["error_code"]) || string(result["failed"]) == "true"
+	return httpcall.Failed(result) || status >= 400 || !httpcall.SaysNone(result["reason"]) || !httpcall.SaysNone(result["error_code"]) || string(result["failed"]) == "true"
 }
 
 // saysWhy reports whether a result has an error, also in the body that Microsoft Graph gives with each
@@ -123,7 +100,7 @@ func saysRefused(result map[string]json.RawMessage) bool {
 func saysWhy(result map[string]json.RawMessage) bool {
 	var body map[string]json.RawMessage
 	_ = json.Unmarshal(result["body"], &body) // or it is no object
-	return !none(result["error"]) || !none(result["errors"]) || !none(body["error"]) || string(result["failed"]) == "true" && !none(result["message"])
+	return !httpcall.SaysNone(result["error"]) || !httpcall.SaysNone(result["errors"]) || !httpcall.SaysNone(body["error"]) || string(result["failed"]) == "true" && !httpcall.SaysNone(result["message"])
 }
 
 func mayRefuse(why string) error {

@@ -104,7 +104,7 @@ func besideNone(body []byte) error {
 // ErrorsBeside returns the errors that a response has beside its records, in the field "errors", or "".
 func ErrorsBeside(body []byte) string {
 	var object map[string]json.RawMessage
-	if json.Unmarshal(body, &object) != nil || IsEmpty(object["errors"]) {
+	if json.Unmarshal(body, &object) != nil || SaysNone(object["errors"]) {
 		return ""
 	}
 	return clipped(object["errors"])
@@ -125,11 +125,9 @@ func reportedIn(body []byte, object map[string]json.RawMessage, says bool, field
 		return &ReportedError{Text: clipped(body)}
 	}
 	for _, field := range fields {
-		if IsEmpty(object[field]) {
-			continue
+		if text := object[field]; !SaysNone(text) {
+			return &ReportedError{Text: clipped(text)}
 		}
-		text := object[field]
-		return &ReportedError{Text: clipped(text)}
 	}
 	return nil
 }
@@ -154,6 +152,30 @@ func IsEmpty(text json.RawMessage) bool {
 		return len(v) == 0
 	default:
 		return reflect.ValueOf(v).IsZero()
+	}
+}
+
+// SaysNone reports whether a value is empty, or an object of empty values, or a text such as "none" or "ok".
+func SaysNone(text json.RawMessage) bool {
+	if IsEmpty(text) {
+		return true
+	}
+	var value any
+	_ = json.Unmarshal(text, &value) // it is JSON, or it would be empty
+	switch v := value.(type) {
+	case string:
+		return slices.Contains([]string{"0", "false", "none", "null", "ok", "success"}, strings.ToLower(v))
+	case map[string]any:
+		var fields map[string]json.RawMessage
+		_ = json.Unmarshal(text, &fields) // it is an object
+		for _, field := range fields {
+			if !SaysNone(field) {
+				return false
+			}
+		}
+		return true
+	default:
+		return false
 	}
 }
 
