@@ -1,8 +1,12 @@
 package files
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,4 +55,39 @@ type cancelling struct{ cancel context.CancelFunc }
 func (c cancelling) Read(p []byte) (int, error) {
 	c.cancel()
 	return endless{}.Read(p)
+}
+
+// sizeless is a file system such as /proc, which reports the size 0 for each file.
+type sizeless struct{ fs.FS }
+
+func (s sizeless) Open(name string) (fs.File, error) {
+	f, err := s.FS.Open(name)
+	return sizelessFile{f.(*os.File)}, err
+}
+
+type sizelessFile struct{ *os.File }
+
+func (f sizelessFile) Stat() (fs.FileInfo, error) {
+	info, err := f.File.Stat()
+	return sizelessInfo{info}, err
+}
+
+type sizelessInfo struct{ fs.FileInfo }
+
+func (sizelessInfo) Size() int64 { return 0 }
+
+// A file that reports no size is read to its end, and noticed if it is cut meanwhile.
+func TestFile_UnchangedWithoutSize(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a")
+	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("line\n"), 1000), 0o600))
+	f, err := FS(sizeless{os.DirFS(dir)}, "a").Open(t.Context(), "a")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Close()) }()
+	f.Body(0)
+	require.NotZero(t, f.Head(5000))
+	require.NoError(t, f.Unchanged(5000))
+	require.NoError(t, os.Truncate(path, 0))
+	require.ErrorContains(t, f.Unchanged(5000), "it was cut or replaced while it was read")
 }

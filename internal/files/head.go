@@ -63,7 +63,7 @@ func (f *File) SameHead(sum uint32, offset int64) error {
 
 // Unchanged returns a *[StaleError] if the file was cut or replaced while it was read up to an
 // offset. It looks at the length and the first records of a file of at least 1 KiB that is not
-// compressed.
+// compressed. A length of 0 says nothing: /proc and some servers report it for each file.
 func (f *File) Unchanged(offset int64) error {
 	sum := f.head.sum
 	if f.at == nil || sum == 0 {
@@ -73,7 +73,11 @@ func (f *File) Unchanged(offset int64) error {
 	if err != nil {
 		return err
 	}
-	if size < offset {
+	last, err := f.Bytes(offset-1, offset)
+	if err != nil {
+		return err
+	}
+	if size < offset && (size > 0 || len(last) == 0) {
 		return stale(true, "the file has %d bytes, but %d were read: it was cut or replaced while it was read", size, offset)
 	}
 	f.head.sum = 0
