@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -300,9 +302,11 @@ func (s *sink[T]) post(ctx context.Context, key string, p part) (*httpcall.Respo
 		return nil, dataflow.Permanent(err)
 	}
 	call, tries, answered, keyed := *s.call, 0, 0, false
+	var lost atomic.Int64 // requests without a response: the client itself repeats one whose connection breaks
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { lost.Add(1) }, GotFirstResponseByte: func() { lost.Add(-1) }}
 	call.Classify = func(resp *httpcall.Response) httpcall.Verdict {
 		keyed = aboutKey(resp.Body)
-		if resp.Status == http.StatusConflict && (tries-1 > answered || keyed) {
+		if resp.Status == http.StatusConflict && (tries-1 > answered || lost.Load() > 0 || keyed) {
 			return httpcall.Verdict{Action: httpcall.Retry}
 		}
 		if resp.Status < statusCancelled { // otherwise a gateway may have passed the request on
@@ -312,7 +316,7 @@ func (s *sink[T]) post(ctx context.Context, key string, p part) (*httpcall.Respo
 	}
 	resp, err := call.Do(ctx, func(ctx context.Context) (*http.Request, error) {
 		tries, keyed = tries+1, false
-		req, err := http.NewRequestWithContext(ctx, s.opts.Method, s.address, bytes.NewReader(body))
+		req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), s.opts.Method, s.address, bytes.NewReader(body))
 		if err != nil {
 			return nil, dataflow.Permanent(err)
 		}

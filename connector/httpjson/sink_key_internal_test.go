@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,5 +89,46 @@ func TestSink_KeyRepeated(t *testing.T) {
 		run, err := policyClient(t, s, SinkOptions{}).Trigger(t.Context(), "keep", nil)
 		require.NoError(t, err)
 		require.Equal(t, dataflow.Counters{Read: 20, Written: 19, DeadLettered: 1}, run.Counters)
+	}
+}
+
+// The client itself repeats a request on another connection if a kept one breaks. The API may then be at work on
+// the first, too.
+func TestSink_StillAtWorkForTheClient(t *testing.T) {
+	t.Parallel()
+	for _, http2 := range []bool{false, true} {
+		var mu sync.Mutex
+		taken, tries := map[int]int{}, map[string]int{}
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			var rows []int
+			_ = json.NewDecoder(req.Body).Decode(&rows)
+			mu.Lock()
+			defer mu.Unlock()
+			key := req.Header.Get("Idempotency-Key")
+			tries[key]++
+			if tries[key] == 1 {
+				for _, n := range rows {
+					taken[n]++
+				}
+			}
+			switch {
+			case len(tries) == 2 && tries[key] == 1 && !http2: // the connection breaks, on which there was a request before
+				conn, _, _ := http.NewResponseController(w).Hijack()
+				_ = conn.Close()
+			case len(tries) == 2 && tries[key] == 1:
+				panic(http.ErrAbortHandler)
+			case len(tries) == 2 && tries[key] < 4:
+				w.WriteHeader(http.StatusConflict)
+			}
+		}))
+		server.EnableHTTP2 = http2
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		sink := Sink[int](server.URL, &SinkOptions{Client: server.Client(), MaxWait: time.Millisecond, MaxRows: 2})
+		flow := dataflow.NewFlow("f", memory.Slice([]int{1, 2, 3, 4}), dataflow.Identity[int](), sink, &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(5), MaxAttempts: 1})
+		run, err := dataflowtest.New(t, flow).Client().Trigger(t.Context(), "f", nil)
+		require.NoError(t, err)
+		require.Equal(t, dataflow.Counters{Read: 4, Written: 4}, run.Counters)
+		require.Equal(t, map[int]int{1: 1, 2: 1, 3: 1, 4: 1}, taken)
 	}
 }
