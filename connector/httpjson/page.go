@@ -20,6 +20,7 @@ const maxRawBytes = 64 << 10
 // page is a fetched page.
 type page struct {
 	records            []json.RawMessage
+	total              int             // of the list, as an Offset with Total tells it; 0: not known
 	count              int             // of the records; a stream keeps none
 	envelope           json.RawMessage // the response; of a stream, with the last record only
 	rest               json.RawMessage // the response with the last record only

@@ -162,8 +162,9 @@ type Offset struct {
 	// HasMore is the path of a value that is true while another page follows. See
 	// [PageNumber].
 	HasMore string
-	// Total is the path of the number of records of the list, such as "total". Empty means
-	// that the API does not say it.
+	// Total is the path of the number of records of the list, such as "total". If it falls
+	// within a read, records were removed and later ones have moved up: the read goes back by as
+	// many, so that none is lost. Empty means that the API does not say it.
 	Total string
 	// ShortPageEnds makes a page with fewer records than Limit the last, which saves a
 	// request. It loses records if the API caps Limit or hides records.

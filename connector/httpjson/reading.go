@@ -40,16 +40,20 @@ type reading[T any] struct {
 	known     map[int64]bool // records at which a list with NewestFirst ends
 	until     time.Time      // before which records are known; zero: not by time
 	high      time.Time
-	prior     time.Time // up to which records are read again
-	records   int       // of the pages of this read
-	moved     bool      // it has yielded a record
-	stopped   bool      // the caller wants no more
-	checked   bool      // it has looked at the first page, see [reading.head]
-	start     Cursor    // where the search for the last record began
-	sought    int       // which of the last records that were read a stream looks for
-	shift     shift     // of a stream
-	repeats   int       // how many pages in a row had only records of the page before
-	met       bool      // the record before that one is on this page of a stream
+	prior     time.Time      // up to which records are read again
+	records   int            // of the pages of this read
+	moved     bool           // it has yielded a record
+	stopped   bool           // the caller wants no more
+	checked   bool           // it has looked at the first page, see [reading.head]
+	start     Cursor         // where the search for the last record began
+	sought    int            // which of the last records that were read a stream looks for
+	shift     shift          // of a stream
+	repeats   int            // how many pages in a row had only records of the page before
+	total     int            // of the records, as the page before says; 0: it does not
+	back      map[int64]bool // hashes of the records of the page before, after the read has gone back; nil: it has not
+	highest   int            // the total before the read went back; math.MaxInt: the total is of no use
+	backs     int            // how often the read has gone back since the last record
+	met       bool           // the record before that one is on this page of a stream
 }
 
 // errKnown ends a read at a record that is known.
@@ -157,7 +161,14 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 	if !moved && at.Skip > len(p.records) {
 		return nil, dataflow.Permanent(fmt.Errorf("page %s has %d records, but %d were read: records were removed: set Options.Snapshot for a list that does not only grow", at.pageName(), len(p.records), at.Skip))
 	}
+	if back := r.fallen(at, p); back != nil {
+		return back, nil
+	}
 	skip, content := r.unread(at.Skip, p.records)
+	if r.back != nil {
+		skip = r.readBefore(p.records)
+		content = p.records[skip:]
+	}
 	if err := r.trail.Visit(at.Page, p.next, content); err != nil {
 		return nil, dataflow.Permanent(r.s.wrap(at, err))
 	}
@@ -274,6 +285,7 @@ func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) 
 	if r.s.opts.resumes() {
 		at.Read++
 	}
+	r.backs = 0
 	r.moved, r.restarted = true, r.restarted && r.s.opts.Snapshot
 	item := dataflow.Item[T, Cursor]{Key: key, Cursor: p.cursor(*at, i+1, r.s.opts.Snapshot), Resume: true, Again: again}
 	if err := r.dec.Decode(record); err != nil {

@@ -147,6 +147,9 @@ func (r *reading[T]) findNext(at Cursor, p *page, resp *httpcall.Response) (err 
 	if p.next, err = r.s.opts.Paging.Next(at.Page, got); err != nil {
 		return dataflow.Permanent(r.s.wrap(at, fmt.Errorf("the next page: %w", err)))
 	}
+	if o, ok := r.s.opts.Paging.(Offset); ok {
+		p.total, _, _ = count(got, o.Total) // Next has found it to be a number
+	}
 	if p.next == at.Page { // it is the last, and names the place where the list will go on
 		if more := saysMore(r.s.opts.Paging, got); more != "" && p.next != "" {
 			return dataflow.Permanent(r.s.wrap(at, fmt.Errorf("it names itself as the next page, though %q says that another one follows: check the paths in Options.Paging", more)))

@@ -162,6 +162,7 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 	if err := r.findNext(at, p, resp); err != nil {
 		return nil, err
 	}
+	_ = r.fallen(at, p) // it only warns
 	var content []json.RawMessage
 	if moved := r.shiftEnd(p.count); p.count > 0 && !moved {
 		content = []json.RawMessage{digest}
