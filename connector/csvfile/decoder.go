@@ -48,8 +48,8 @@ func newDecoder(row reflect.Value, plan []column, f *file) (*decoder, error) {
 		t.kind = kindOf(t.want)
 		d.targets = append(d.targets, t)
 	}
-	if len(wrong) > 0 && strings.Contains(strings.Join(f.header, ","), "\r") {
-		return nil, f.permanent("its lines end in CR alone, as in files of old Macs: convert them to LF. The file then has more lines than one; as it is, its columns are %s", quoted(f.header))
+	if len(wrong) > 0 && hasCR(f.header) {
+		return nil, f.oldMac(f.header)
 	}
 	if len(wrong) > 0 {
 		return nil, f.permanent("%s. The columns are %s", strings.Join(wrong, "; "), quoted(f.header))

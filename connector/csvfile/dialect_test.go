@@ -158,3 +158,16 @@ func TestValidate_Dialect(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+// A file whose lines end in CR alone is no file without records, if the first column is all that is wanted.
+func TestDialect_CROnlyFirstColumn(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"a,b\r1,2\r3,4\r", "a,b\r1,2", "a,b\r1,2\r3,4\n"} {
+		src := csvfile.Open[struct{ A string }](write(t, file), nil)
+		_, err := read(t, src, nil)
+		require.ErrorContains(t, err, "its lines end in CR alone")
+		requirePermanent(t, err)
+	}
+	_, err := read(t, csvfile.Open[struct{ A string }](write(t, "a,\"b\rc\"\n1,2\n"), nil), nil)
+	require.NoError(t, err)
+}

@@ -73,6 +73,9 @@ func (f *file) readHeader() error {
 	case err != nil:
 		return err
 	}
+	if rest, err := f.Bytes(recs.at.Offset, recs.at.Offset+1); err == nil && len(rest) == 0 && hasCR(header) {
+		return f.oldMac(header) // otherwise the file would have no records, if T needs the first column alone
+	}
 	// The body gets its own reader, so these strings stay valid.
 	f.header, f.body = header, recs.at
 	f.body.Head = 0
@@ -86,6 +89,16 @@ func (f *file) readHeader() error {
 	}
 	f.unique = len(seen) == len(header)
 	return nil
+}
+
+// hasCR reports whether a header has a CR.
+func hasCR(header []string) bool {
+	return slices.ContainsFunc(header, func(name string) bool { return strings.Contains(name, "\r") })
+}
+
+// oldMac is the error of a file whose header takes in other lines.
+func (f *file) oldMac(header []string) error {
+	return f.permanent("its lines end in CR alone, as in files of old Macs: convert them to LF. The file then has more lines than one; as it is, its columns are %s", quoted(header))
 }
 
 // preamble passes the lines before the header: one that names the separator, and those of
