@@ -201,3 +201,6 @@ func (s *source[T]) namedByRecord() bool {
 	p, ok := s.opts.Paging.(BodyCursor)
 	return ok && strings.HasPrefix(p.Path, strings.TrimPrefix(s.opts.Records+".", "."))
 }
+
+// holds reports whether a page of a stream may begin with records of the page before, because of their name.
+func (s *source[T]) holds() bool { return s.namedByRecord() && !s.shifts() }

@@ -23,7 +23,7 @@ type reading[T any] struct {
 	dec   *jsonrow.Decoder[T]
 
 	ahead     *ahead            // the next page, which is requested meanwhile; nil: none is
-	before    []json.RawMessage // the records of the previous page; of a stream, its last one if that names the page
+	before    []json.RawMessage // the records of the previous page, except of a stream
 	handle    json.RawMessage   // of Options.Open; nil: it is not open
 	fresh     bool              // no page was requested with it
 	asked     *url.URL          // of the last request

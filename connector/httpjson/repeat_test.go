@@ -222,3 +222,45 @@ func TestSource_PageBeginsWithItsName(t *testing.T) {
 		}
 	}
 }
+
+// Several records may have the name of a page, as those of one second: a page that begins with all of them, or
+// with the last, doubles none, and takes no later one for them.
+func TestSource_PageBeginsWithItsNames(t *testing.T) {
+	t.Parallel()
+	type event struct {
+		ID int `json:"id"`
+		At int `json:"at"`
+	}
+	for _, last := range []bool{false, true} {
+		var list []event
+		for id := 1; id <= 60; id++ {
+			list = append(list, event{id, (id + 2) / 3})
+		}
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			at, from := 0, 0
+			if _, err := fmt.Sscan(req.URL.Query().Get("from"), &at); err == nil {
+				for from < len(list) && list[from].At < at {
+					from++
+				}
+				for last && from+1 < len(list) && list[from+1].At == at {
+					from++
+				}
+			}
+			_ = json.NewEncoder(w).Encode(map[string]any{"rows": list[from:min(from+9, len(list))]})
+		}))
+		t.Cleanup(server.Close)
+		for _, stream := range []bool{false, true} {
+			for _, key := range []string{"", "id"} {
+				src := httpjson.Source[order](server.URL, &httpjson.Options{
+					Records: "rows", Key: key, Stream: stream, Paging: httpjson.BodyCursor{Path: "rows.-1.at", Param: "from"},
+				})
+				ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+				require.NoError(t, err)
+				require.Equal(t, numbers(1, 60), ids, "last %v, stream %v, key %q", last, stream, key)
+				ids, _, err = read(t.Context(), t, src, at)
+				require.NoError(t, err)
+				require.Empty(t, ids)
+			}
+		}
+	}
+}

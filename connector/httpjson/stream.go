@@ -1,14 +1,12 @@
 package httpjson
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
-	"strings"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
@@ -53,6 +51,9 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 		}
 		return r.streamed(p, &at, i, began, record)
 	})
+	if err == nil {
+		err = r.release(p, &at)
+	}
 	if err != nil { // Check comes before what the options make of the page
 		if own := r.s.checkStream(at, p, resp); own != nil {
 			return nil, own
@@ -104,7 +105,16 @@ func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record j
 		*to = joinKnown(*to, known([]int64{r.hash(record)}))
 	}
 	moved := !r.seeking && r.s.shifts() && r.shift.add(i, record)
+	held := false
+	switch holds := r.s.holds(); {
+	case holds && (r.seeking || began.Skip > 0):
+		r.shift.note(record)
+	case holds:
+		held = r.shift.hold(i, record)
+	}
 	switch {
+	case held:
+		return nil
 	case r.seeking:
 		return r.sift(at, i, r.hash(record))
 	case moved:
@@ -115,11 +125,8 @@ func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record j
 		}
 		return nil
 	}
-	if i == 0 && len(r.before) > 0 && bytes.Equal(record, r.before[0]) { // it was read on the page before
-		if r.s.opts.resumes() {
-			at.Read++
-		}
-		return nil
+	if err := r.release(p, at); err != nil {
+		return err
 	}
 	more, err := r.record(p, at, i, record)
 	if err == nil && !more {
@@ -175,10 +182,6 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 		return r.passed(at, p)
 	case p.next == "":
 		return nil, r.end(at, p.later)
-	}
-	r.before = nil
-	if last, err := httpcall.FindValid(p.envelope, strings.TrimPrefix(r.s.opts.Records+".-1", ".")); err == nil && r.s.namedByRecord() {
-		r.before = []json.RawMessage{last}
 	}
 	next := at.on(p.next)
 	if p.count == 0 && !r.yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: next}, nil) {
