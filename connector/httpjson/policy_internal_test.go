@@ -249,7 +249,8 @@ func TestSince_NoTime(t *testing.T) {
 	require.Equal(t, 2025, at.Year())
 }
 
-// Lists in which some rows are refused, of CouchDB, Kafka's REST proxy, batches of Microsoft Graph, and Splunk.
+// Lists in which some rows are refused, of CouchDB, Kafka's REST proxy, batches of Microsoft Graph, Splunk,
+// Postmark, Elastic App Search, Expo and Salesforce.
 func TestSink_Unchecked_Lists(t *testing.T) {
 	t.Parallel()
 	rows := []json.RawMessage{json.RawMessage(`{"id":1}`), json.RawMessage(`{"id":2}`)}
@@ -258,9 +259,19 @@ func TestSink_Unchecked_Lists(t *testing.T) {
 		`{"offsets":[{"offset":1,"error_code":null,"error":null},{"error_code":50002,"error":"no leader"}]}`,
 		`{"responses":[{"id":"1","status":201,"body":{}},{"id":"2","status":429,"body":{"error":{"code":"x"}}}]}`,
 		`[{"success":true,"id":1},{"failed":true,"message":"no container"}]`,
+		`[{"ErrorCode":0,"Message":"OK"},{"ErrorCode":406,"Message":"an inactive recipient"}]`,
+		`[{"id":"a","errors":[]},{"id":"b","errors":["no such field"]}]`,
+		`{"data":[{"status":"ok","id":"x"},{"status":"error","message":"not registered","details":{}}]}`,
+		`{"compositeResponse":[{"httpStatusCode":201,"body":{"id":"x"}},{"httpStatusCode":400,"body":[{"errorCode":"x"}]}]}`,
 	} {
 		require.ErrorContains(t, unchecked(&httpcall.Response{Status: 200, Body: []byte(body)}, rows), "its result 1 is {")
 	}
-	sentBack := `[{"id":1,"error":"","reason":"new"},{"id":2,"error":"last try","failed":false},{"id":3,"reason":"returned"}]`
-	require.NoError(t, unchecked(&httpcall.Response{Status: 200, Body: []byte(sentBack)}, rows))
+	for _, body := range []string{
+		`[{"id":1,"error":"","reason":"new"},{"id":2,"error":"last try","failed":false},{"id":3,"reason":"returned"}]`,
+		`{"data":[{"id":1,"status":"active","message":"hello"},{"id":2,"status":"failed","body":"text"}]}`,
+		`[{"id":1,"errors":0,"body":["x"]},{"id":2,"errors":"none","message":"OK"}]`,
+		`{"compositeResponse":[{"httpStatusCode":204,"body":null},{"httpStatusCode":200,"body":["x"]}]}`,
+	} {
+		require.NoError(t, unchecked(&httpcall.Response{Status: 200, Body: []byte(body)}, rows), body)
+	}
 }

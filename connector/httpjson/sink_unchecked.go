@@ -1,6 +1,7 @@
 package httpjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -42,7 +43,7 @@ func unchecked(resp *httpcall.Response, sent []json.RawMessage) error {
 	if says() { // it may pass
 		return fmt.Errorf("the server reports errors: %.200s: set Check, which says what they mean", resp.Body)
 	}
-	for _, field := range []string{"results", "items", "responses", "offsets"} {
+	for _, field := range []string{"results", "items", "responses", "offsets", "data", "compositeResponse"} {
 		if err := refusesOne(object[field], sent); err != nil {
 			return err
 		}
@@ -88,19 +89,30 @@ func refusesOne(list json.RawMessage, sent []json.RawMessage) error {
 	return nil
 }
 
-// saysRefused reports whether a result says that its row was refused: by its status, or as CouchDB
-// ("reason"), Kafka's REST proxy ("error_code") and Splunk ("failed") do.
+// saysRefused reports whether a result says that its row was refused: by its status, its errors, or as CouchDB
+// ("reason"), Kafka's REST proxy ("error_code"), Postmark ("ErrorCode"), Salesforce ("httpStatusCode") and
+// Splunk ("failed") do.
 func saysRefused(result map[string]json.RawMessage) bool {
 	status, _ := valueOf(result["status"]).(float64)
-	return httpcall.Failed(result) || status >= 400 || !httpcall.SaysNone(result["reason"]) || !httpcall.SaysNone(result["error_code"]) || string(result["failed"]) == "true"
+	composite, _ := valueOf(result["httpStatusCode"]).(float64)
+	return httpcall.Failed(result) || status >= 400 || composite >= 400 || string(result["failed"]) == "true" ||
+		slices.ContainsFunc([]string{"reason", "error_code", "ErrorCode"}, func(field string) bool { return !httpcall.SaysNone(result[field]) }) ||
+		isList(result["errors"])
 }
 
-// saysWhy reports whether a result has an error, also in the body that Microsoft Graph gives with each
-// status.
+// saysWhy reports whether a result has an error, also in the body that Microsoft Graph and Salesforce give with each
+// status, or as a message.
 func saysWhy(result map[string]json.RawMessage) bool {
 	var body map[string]json.RawMessage
 	_ = json.Unmarshal(result["body"], &body) // or it is no object
-	return !httpcall.SaysNone(result["error"]) || !httpcall.SaysNone(result["errors"]) || !httpcall.SaysNone(body["error"]) || string(result["failed"]) == "true" && !httpcall.SaysNone(result["message"])
+	failed := httpcall.Failed(result) || string(result["failed"]) == "true" || !httpcall.SaysNone(result["ErrorCode"])
+	return !httpcall.SaysNone(result["error"]) || !httpcall.SaysNone(result["errors"]) || !httpcall.SaysNone(body["error"]) || isList(result["body"]) ||
+		failed && (!httpcall.SaysNone(result["message"]) || !httpcall.SaysNone(result["Message"]))
+}
+
+// isList reports whether a value is a list that is not empty.
+func isList(text json.RawMessage) bool {
+	return bytes.HasPrefix(text, []byte{'['}) && !httpcall.IsEmpty(text)
 }
 
 func mayRefuse(why string) error {
