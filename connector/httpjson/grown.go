@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"log/slog"
 	"slices"
 )
 
@@ -31,6 +32,16 @@ func (r *reading[T]) unread(skip int, records []json.RawMessage) (int, []json.Ra
 	}
 	r.repeats++
 	return skip, nil
+}
+
+// warnTwice warns once of the first n records of a page that were on the page before: without a key, they may be
+// others with the same content, and are read again.
+func (r *reading[T]) warnTwice(at Cursor, n int) {
+	if n == 0 || r.warnedTwice || r.seeking || r.s.opts.Order != NewestFirst || r.s.opts.Key != "" {
+		return
+	}
+	r.warnedTwice = true
+	r.s.opts.Logger.Warn("dataflow: httpjson: a page begins with records of the page before, because others have come or two are equal; they are read again: set Options.Key, by which they are told", slog.Int("records", n), slog.String("page", at.pageName()), slog.String("url", bare(r.s.address)))
 }
 
 // shift tells the records of a stream that have moved to this page from the one before.
@@ -102,7 +113,7 @@ func (r *reading[T]) release(p *page, at *Cursor) error {
 
 // shiftEnd ends a page of a stream with n records. It reports whether all of them had moved there.
 func (r *reading[T]) shiftEnd(n int) bool {
-	all := n > 0 && r.shift.moved == n && r.repeats < maxRepeats
+	all := n > 0 && r.s.shifts() && r.shift.moved == n && r.repeats < maxRepeats
 	r.shift = shift{prior: r.shift.page}
 	if r.repeats++; !all {
 		r.repeats = 0

@@ -1,8 +1,10 @@
 package httpjson_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -67,6 +69,26 @@ func TestSource_NewestFirstGrowing(t *testing.T) {
 			for id, times := range have {
 				require.Equal(t, 1, times, "%s %+v: %d", name, g, id)
 			}
+		}
+	}
+}
+
+// Without a key, records that have moved to the next page are read again, because others may be equal. The log says so.
+func TestSource_NewestFirstGrowingWithoutKey(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		for _, come := range []int{0, 2} {
+			g := growing{total: 12, come: come, times: 1}
+			a := newAPI(nil)
+			a.before = g.page
+			var log bytes.Buffer
+			ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/x", &httpjson.Options{
+				Paging: httpjson.PageNumber{}, Order: httpjson.NewestFirst, Client: a.client(), Stream: stream, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			}), httpjson.Cursor{})
+			require.NoError(t, err)
+			require.Len(t, ids, 12+come)
+			require.Equal(t, min(come, 1), strings.Count(log.String(), "set Options.Key"), log.String())
+			require.Equal(t, come > 0, strings.Contains(log.String(), "records=2"), log.String())
 		}
 	}
 }

@@ -31,6 +31,8 @@ type reading[T any] struct {
 	warned    bool
 	// warnedErrors is true after a warning of errors beside records.
 	warnedErrors bool
+	// warnedTwice is true after a warning of records that are read again.
+	warnedTwice bool
 
 	seeking   bool           // the last record that was read is not found yet
 	passing   int64          // records that were passed while seeking
@@ -165,6 +167,9 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 		return back, nil
 	}
 	skip, content := r.unread(at.Skip, p.records)
+	if skip == 0 {
+		r.warnTwice(at, httpcall.Overlap(r.before, p.records, len(r.before)))
+	}
 	if r.back != nil {
 		skip = r.readBefore(p.records)
 		content = p.records[skip:]

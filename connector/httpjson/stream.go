@@ -111,6 +111,8 @@ func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record j
 		r.shift.note(record)
 	case holds:
 		held = r.shift.hold(i, record)
+	case r.s.opts.Order == NewestFirst && !r.s.shifts():
+		r.shift.add(i, record)
 	}
 	switch {
 	case held:
@@ -170,6 +172,7 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 		return nil, err
 	}
 	_ = r.fallen(at, p) // it only warns
+	r.warnTwice(at, r.shift.moved)
 	var content []json.RawMessage
 	if moved := r.shiftEnd(p.count); p.count > 0 && !moved {
 		content = []json.RawMessage{digest}
