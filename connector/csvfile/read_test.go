@@ -215,7 +215,7 @@ func TestRead_PaddedGzip(t *testing.T) {
 	require.Equal(t, append(want, "line 4: 5|6"), texts(got))
 	require.NoError(t, os.WriteFile(path, []byte(two+"garbage"+two), 0o600))
 	_, err = read(t, csvfile.Open[pair](path, nil), nil)
-	require.ErrorContains(t, err, "gzip: invalid header")
+	require.ErrorContains(t, err, "other bytes than gzip stand after the end")
 }
 
 // Files that each begin with a byte order mark may be put together. The mark is no part of a cell.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -90,4 +91,21 @@ func TestFile_UnchangedWithoutSize(t *testing.T) {
 	require.NoError(t, f.Unchanged(5000))
 	require.NoError(t, os.Truncate(path, 0))
 	require.ErrorContains(t, f.Unchanged(5000), "it was cut or replaced while it was read")
+}
+
+// Bytes after a gzip file are an error that says so, and not a file that seems to be cut.
+func TestFile_GzipTrailing(t *testing.T) {
+	t.Parallel()
+	packed, err := compress([]byte("line\n"))
+	require.NoError(t, err)
+	for tail, text := range map[string]string{"": "", "\x00\x00": "", "\n": "stand after the end", "xyz": "stand after the end", "\x00x": "stand after the end", strings.Repeat("x", 20): "stand after the end", "\x1f": "unexpected EOF", string(packed[:9]): "unexpected EOF"} {
+		f, err := Reader(strings.NewReader(string(packed)+tail)).Open(t.Context(), "")
+		require.NoError(t, err)
+		all, err := io.ReadAll(f.From(0))
+		if require.Equal(t, "line\n", string(all)); text == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, text, "%q", tail)
+	}
 }

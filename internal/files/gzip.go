@@ -5,7 +5,11 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"strings"
 )
+
+// errTrailing is the error of a gzip file with other bytes after its end.
+var errTrailing = errors.New("other bytes than gzip stand after the end of the compressed data: cut them off")
 
 // members reads the members of a gzip file, one after the other. It passes NUL bytes after a
 // member, with which tapes and block devices fill up a file, as gzip itself does.
@@ -49,6 +53,9 @@ func (m *members) next() error {
 	}
 	if err := m.in.UnreadByte(); err != nil {
 		return err
+	}
+	if next, _ := m.in.Peek(len(gzipMagic)); !strings.HasPrefix(gzipMagic, string(next)) {
+		return errTrailing
 	}
 	err = m.member.Reset(m.in)
 	m.member.Multistream(false)
