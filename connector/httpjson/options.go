@@ -102,7 +102,8 @@ type Options struct {
 	Header http.Header
 
 	// Client makes the requests. Nil means a client that follows no redirect to
-	// another host. Another client that follows one sends it no headers.
+	// another host. Another client that follows one sends it neither
+	// what Auth adds nor Header.
 	Client *http.Client
 
 	// Timeout limits one request, including its response; with Stream, the wait for the

@@ -132,3 +132,25 @@ func TestSink_StillAtWorkForTheClient(t *testing.T) {
 		require.Equal(t, map[int]int{1: 1, 2: 1, 3: 1, 4: 1}, taken)
 	}
 }
+
+// A redirect to another host, which only a client of one's own follows, keeps the key by which the API knows a repeated
+// request, and no secret.
+func TestSink_RedirectKeepsKey(t *testing.T) {
+	t.Parallel()
+	got := make(chan http.Header, 1)
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { got <- req.Header }))
+	t.Cleanup(other.Close)
+	home := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(home.Close)
+	sink := newSink[int](home.URL, &SinkOptions{
+		Client: &http.Client{}, KeyHeader: "X-Request", Header: http.Header{"X-Secret": {"s"}},
+		Auth: func(req *http.Request) error { req.SetBasicAuth("a", "b"); return nil },
+	})
+	require.NoError(t, sink.Write(t.Context(), dataflow.SinkBatch[int]{ID: "batch", Rows: []int{1}}))
+	header := <-got
+	require.Equal(t, "batch", header.Get("X-Request"))
+	require.Equal(t, "application/json", header.Get("Content-Type"))
+	require.Empty(t, header.Get("X-Secret"))
+	require.Empty(t, header.Get("Authorization"))
+	require.Empty(t, header.Get("Referer"))
+}

@@ -23,13 +23,20 @@ func sameHost(req *http.Request, via []*http.Request) error {
 	}
 }
 
-// guarded returns a copy of a client that sends a redirect to another host without the
-// request's headers, which may hold what Auth adds.
+// plainKey is the key of a request's headers before Caller.Header and what Auth adds.
+type plainKey struct{}
+
+// guarded returns a copy of a client that sends a redirect to another host without Caller.Header and
+// what Auth adds. The connector's own headers stay, such as the Idempotency-Key.
 func guarded(client *http.Client) *http.Client {
 	own, check := *client, client.CheckRedirect
 	own.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		if first := via[0].URL; !sameOrigin(first, req.URL) {
-			req.Header = http.Header{"Accept": via[0].Header.Values("Accept")}
+			plain, _ := via[0].Context().Value(plainKey{}).(http.Header)
+			if plain = plain.Clone(); req.Body == nil { // after 303 there is none
+				plain.Del("Content-Type")
+			}
+			req.Header = plain
 		}
 		switch {
 		case check != nil:

@@ -239,6 +239,7 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 		return nil, err
 	}
 	req.URL.RawQuery = escaped(req.URL.RawQuery)
+	req = req.WithContext(context.WithValue(req.Context(), plainKey{}, req.Header.Clone()))
 	if err := c.prepare(req); err != nil {
 		return nil, err
 	}
