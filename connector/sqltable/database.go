@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
 	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
@@ -79,22 +80,39 @@ func lost(ctx context.Context, err error) error {
 	}
 }
 
-// passing marks the errors of MySQL that should go away by themselves: another
-// transaction was in the way, or the server was not ready.
+// passing marks the errors that should go away by themselves: another transaction was in the way, or the server was
+// not ready. MySQL's numbers are in its server error message reference, and in "Error codes" of MariaDB's knowledge base.
 func passing(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil || dataflow.IsPermanent(err) {
 		return driverkit.Ended(ctx, err)
 	}
 	switch errorNumber(err) {
-	case 1040, // too many connections
-		1053,       // the server is shutting down
+	case 1040, 1203, 1226, // too many connections, also of one user, or another limit of that user
+		1047,                   // a node of a Galera cluster that is not ready
+		1053,                   // the server is shutting down
+		1158, 1159, 1160, 1161, // the network between client and server, or between servers
 		1205,       // timeout of a lock
 		1213,       // a deadlock
+		1020, 1412, // a row, or the table's definition, has changed since the transaction began
+		1180, 3101, // another server of a cluster has committed the same rows
 		1290, 1836, // the server is read-only, as during a failover
+		1317,       // the statement was killed
+		1615,       // a prepared statement whose table has changed
 		1927, 4031: // the connection was killed, or idle for too long
 		return dataflow.Transient(err)
+	case 0:
+		if sqlitePasses(err) {
+			return dataflow.Transient(err)
+		}
 	}
 	return lost(ctx, err)
+}
+
+// sqlitePasses asks the package of SQLite, because the client's own may be for another database. It looks at the error
+// alone.
+func sqlitePasses(err error) bool {
+	store, serr := dataflowsqlite.New(new(sql.DB)).Store(dataflow.StoreOptions{})
+	return serr == nil && store.Classify(err).Passes()
 }
 
 // ofMySQLRows reports whether MySQL or MariaDB refuses what rows hold: values that do not fit, keys,

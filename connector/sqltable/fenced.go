@@ -225,8 +225,7 @@ func (s *fencedSink[T]) inTx(ctx context.Context, f func(tx sqlTx) error) error 
 	if err == nil || ctx.Err() != nil {
 		return driverkit.Ended(ctx, err)
 	}
-	// Ask the SQLite driver: the client's own may be for another database.
-	if store, serr := dataflowsqlite.New(s.db).Store(dataflow.StoreOptions{}); serr == nil && store.Classify(err).Passes() {
+	if sqlitePasses(err) {
 		return dataflow.Transient(err)
 	}
 	return err
