@@ -121,7 +121,8 @@ func ofMySQLRows(err error) bool {
 	switch errorNumber(err) {
 	case 1048, // a NULL
 		1062, 1169, 1586, // a key that is there already
-		1216, 1217, 1451, 1452, // a foreign key
+		1216, 1217, 1451, 1452, 1761, 1762, // a foreign key, also of a change that it cascades
+		1118,             // a row that is too long for a page
 		3819, 4025, 1369, // a check, also that of a view
 		1526,             // no partition
 		1644,             // a signal of a trigger

@@ -56,3 +56,46 @@ func TestSources_Passes(t *testing.T) {
 		require.True(t, marked(err), err)
 	})
 }
+
+// The policy decides about a record that is too long for a page of InnoDB, and about one whose change would give another
+// table a key twice.
+func TestTo_RefusedRows(t *testing.T) {
+	t.Parallel()
+	t.Run("RowSize", func(t *testing.T) {
+		t.Parallel()
+		type row struct {
+			ID                int64
+			A, B, C, D, E, F  string
+			G, H, I, J, K, L  string
+			M, N, O, P, Q, R2 string
+		}
+		var columns []string
+		for _, name := range strings.Fields("a b c d e f g h i j k l m n o p q r2") {
+			columns = append(columns, name+" varchar(700) character set latin1")
+		}
+		db := setup(t, "set session innodb_strict_mode = off", "create table x (id bigint primary key, "+strings.Join(columns, ", ")+") row_format = compact")
+		long := strings.Repeat("x", 700)
+		s := claimed(t, sqltable.InsertTo[row](db, "x"))
+		err := s.WriteFenced(t.Context(), batch(1, row{ID: 1}, row{2, long, long, long, long, long, long, long, long, long, long, long, long, long, long, long, long, long, long}, row{ID: 3}))
+		require.ErrorContains(t, err, "Error 1118")
+		var bad *dataflow.RowError
+		require.ErrorAs(t, err, &bad)
+		require.Equal(t, 1, bad.Row)
+	})
+	t.Run("Cascade", func(t *testing.T) {
+		t.Parallel()
+		type parent struct {
+			ID   int64
+			Code string
+		}
+		db := setup(t, "create table parent (id bigint primary key, code varchar(9), index (code))",
+			"create table child (code varchar(9), kind int, unique (kind, code), foreign key (code) references parent (code) on update cascade)",
+			"insert into parent values (1, 'a'), (2, 'b')", "insert into child values ('a', 1), ('b', 1)")
+		s := claimed(t, sqltable.UpsertTo[parent](db, "parent", "id"))
+		err := s.WriteFenced(t.Context(), batch(1, parent{3, "c"}, parent{1, "b"}))
+		require.ErrorContains(t, err, "Error 1761")
+		var bad *dataflow.RowError
+		require.ErrorAs(t, err, &bad)
+		require.Equal(t, 1, bad.Row)
+	})
+}
