@@ -120,11 +120,15 @@
 //   - a fraction in an integer column;
 //   - a text with more digits after the point than a decimal has;
 //   - blanks and line ends that a varchar cuts;
-//   - a number as the text of an enum or a set;
-//   - an integer that a float or a double cannot hold.
+//   - a number as the text of an enum or a set, and a label in other letters than the column's;
+//   - an integer that a float or a double cannot hold;
+//   - a year of two digits, and a number as a time of day;
+//   - a time as a text with a date, or more digits after the second, that the column does not keep;
+//   - the zero time.Time, and NULL in a timestamp column that is not null.
 //
 // A float64 becomes the nearest decimal, and a text the nearest float or double. A date column
-// keeps no time of day.
+// keeps no time of day, a time column no date, and a time.Time loses the digits that its column does
+// not have. A key of UpsertTo must not lose digits, because two keys would be one.
 //
 // The table of UpsertTo must have no second unique index in which two records may have equal
 // values, because MySQL would replace the row that is there, whatever its key. Such an index is on

@@ -6,8 +6,10 @@ import (
 	"math"
 	"math/big"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/activedataflow/dataflow/internal/rowmap"
@@ -18,13 +20,13 @@ import (
 type mysqlTypes map[string]string
 
 // checkValues returns an error if strict mode would let MySQL store a value of a row as another one: a part of a number,
-// a text without the blanks at its end, or the label of an enum that has the number of the text.
+// a text without the blanks at its end, another label of an enum, or the time of the write in place of NULL.
 func (s *mysqlSink[T]) checkValues(ctx context.Context, tx sqlTx, types *mysqlTypes, row int, values []any) error {
 	for i, v := range values {
 		if b, ok := v.([]byte); ok {
 			v = string(b)
 		}
-		if !mayChange(v) {
+		if !mayChange(v) && !s.delicate(i, v) {
 			continue
 		}
 		c := &s.sink.fields.Columns[i]
@@ -37,7 +39,11 @@ func (s *mysqlSink[T]) checkValues(ctx context.Context, tx sqlTx, types *mysqlTy
 			}
 		}
 		declared := (*types)[strings.ToLower(c.Name)]
-		if becomes := mysqlChange(v, declared); becomes != "" {
+		becomes := mysqlChange(v, declared)
+		if becomes == "" && s.sink.upsert && slices.Contains(s.sink.key, c.Name) {
+			becomes = mysqlKeyChange(v, declared)
+		}
+		if becomes != "" {
 			return badRow(row, fmt.Errorf("column %q (field %s): MySQL would store %s as %s in a column of type %s", c.Name, c.Field, rowmap.Clip(valueText(v)), becomes, rowmap.Clip(declared)))
 		}
 	}
@@ -45,10 +51,35 @@ func (s *mysqlSink[T]) checkValues(ctx context.Context, tx sqlTx, types *mysqlTy
 }
 
 func valueText(v any) string {
-	if s, ok := v.(string); ok {
-		return strconv.Quote(s)
+	switch v := v.(type) {
+	case nil:
+		return "NULL"
+	case string:
+		return strconv.Quote(v)
+	case time.Time:
+		return v.Format("2006-01-02 15:04:05.999999999 -07:00")
+	default:
+		return fmt.Sprint(v)
 	}
-	return fmt.Sprint(v)
+}
+
+// delicate reports whether a written column is of a type that changes values of its own: all of them may be others.
+func (s *mysqlSink[T]) delicate(i int, v any) bool {
+	t := s.table.Load()
+	if t == nil || i >= len(t.written) {
+		return false
+	}
+	switch text, isText := v.(string); t.written[i] {
+	case "enum", "set":
+		return isText
+	case "year", "time":
+		return v != nil
+	case "datetime", "timestamp":
+		_, isTime := v.(time.Time)
+		return isText && strings.Contains(text, ".") || isTime && s.sink.upsert || v == nil && t.written[i] == "timestamp"
+	default:
+		return false
+	}
 }
 
 var columnTypePattern = regexp.MustCompile(`^(\w+)(?:\((\d+)(?:,(\d+))?\))?`)
@@ -82,7 +113,12 @@ func mysqlChange(v any, declared string) string {
 	text, isText := v.(string)
 	f, isFloat := v.(float64)
 	switch parts[1] {
-	case "tinyint", "smallint", "mediumint", "int", "bigint", "bit", "year":
+	case "year":
+		if becomes := yearChange(v); becomes != "" {
+			return becomes
+		}
+		fallthrough
+	case "tinyint", "smallint", "mediumint", "int", "bigint", "bit":
 		if isFloat && f != math.Trunc(f) || isText && parts[1] != "bit" && !isWhole(text, 0) {
 			return "a whole number"
 		}
@@ -98,6 +134,13 @@ func mysqlChange(v any, declared string) string {
 		if isFloat && f != math.Trunc(f) || isText && number != "" && strings.Trim(number, "+0123456789") == "" && !strings.Contains(declared, "'"+number+"'") {
 			return "the label of that number"
 		}
+		if isText {
+			return labelChange(text, declared, parts[1] == "set")
+		}
+	case "time", "datetime", "timestamp":
+		return timeChange(v, parts[1], parts[2], declared)
+	case "tinytext", "text", "mediumtext":
+		return blankChange(text, parts[1], declared)
 	case "char", "varchar":
 		most, _ := strconv.Atoi(parts[2])
 		if isFloat && shortest(f) > most {

@@ -138,7 +138,10 @@ func mysqlValue(field reflect.Value) (any, error) {
 	switch v := v.(type) {
 	case time.Time:
 		// The server would round, possibly to a time in the future.
-		return v.Truncate(time.Microsecond), nil
+		if v = v.Truncate(time.Microsecond); v.IsZero() {
+			return nil, errors.New("MySQL's driver would store the time 0001-01-01 00:00:00 as 0000-00-00: use a pointer, so that it can be NULL")
+		}
+		return v, nil
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return nil, fmt.Errorf("MySQL cannot store %v: use a pointer, so that it can be NULL", v)

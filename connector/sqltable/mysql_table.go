@@ -15,6 +15,7 @@ import (
 type mysqlTable struct {
 	columns      []string // none if there is no such table
 	types        []string // of the columns
+	written      []string // the types of the written columns, in their order
 	timestamps   []string // the columns of type timestamp
 	engine       string   // "" for a view
 	transactions bool
@@ -34,7 +35,8 @@ const (
 	mysqlColumns = `select column_name, data_type from information_schema.columns
 		where table_schema = coalesce(?, database()) and table_name = ? order by ordinal_position`
 
-	mysqlColumnTypes = `select column_name, column_type from information_schema.columns
+	mysqlColumnTypes = `select column_name, concat(column_type, if(coalesce(character_set_name, 'utf8') like 'utf8%', '', concat(' character set ', character_set_name)),
+		if(is_nullable = 'NO', ' not null', '')) from information_schema.columns
 		where table_schema = coalesce(?, database()) and table_name = ?`
 
 	mysqlEngine = `select coalesce(t.engine, ''), coalesce(e.transactions, 'YES') from information_schema.tables t
@@ -154,6 +156,10 @@ func (s *mysqlSink[T]) check(ctx context.Context) error {
 	}
 	if err := s.checkNewer(ctx, t); err != nil {
 		return err
+	}
+	for _, c := range s.sink.fields.Columns {
+		i := slices.IndexFunc(t.columns, func(name string) bool { return strings.EqualFold(name, c.Name) })
+		t.written = append(t.written, strings.ToLower(t.types[i]))
 	}
 	s.table.Store(t)
 	s.checked.Store(true)

@@ -4,7 +4,9 @@ package mysqltest
 
 import (
 	"database/sql"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -93,6 +95,38 @@ func TestTo_ChangedValues(t *testing.T) {
 		{"float", 0.5, "0.5"},
 		{"bigint", int64(1<<53 + 1), "9007199254740993"},
 		{"varchar(30)", int64(1<<53 + 1), "9007199254740993"},
+		{"enum('a','b')", "A", ""},
+		{"enum('a','b')", "a ", ""},
+		{"enum('a','b')", "\u00e1", ""},
+		{"enum('a','A')  collate utf8mb4_bin", "A", "A"},
+		{"enum('a','b')", int64(2), "b"},
+		{"set('a','b')", "b,A", ""},
+		{"set('a','b')", "b,a", "a,b"},
+		{"year", "24", ""},
+		{"year", int64(24), ""},
+		{"year", 99.0, ""},
+		{"year", "0", ""},
+		{"year", "0000", "0000"},
+		{"year", int64(0), "0000"},
+		{"year", "1999", "1999"},
+		{"time", int64(3600), ""},
+		{"time", "3600", ""},
+		{"time", 12.0, ""},
+		{"time", int64(0), "00:00:00"},
+		{"time", "10:30", "10:30:00"},
+		{"time", "-838:59:59", "-838:59:59"},
+		{"time", "10:30:01.70", ""},
+		{"time(1)", "10:30:01.700000", "10:30:01.7"},
+		{"time", "2024-01-01 10:30:01", ""},
+		{"datetime", "2024-01-01 10:00:00.7", ""},
+		{"datetime", "2024-01-01T10:00:00.0", "2024-01-01 10:00:00"},
+		{"datetime(3)", "2024-01-01 10:00:00.1234", ""},
+		{"datetime(6)", "2024-01-01 10:00:00.123456789", "2024-01-01 10:00:00.123456"},
+		{"timestamp(3) null", "2024-01-01 10:00:00.1234", ""},
+		{"tinytext", strings.Repeat("x", 255) + " ", ""},
+		{"tinytext", strings.Repeat("x", 254) + " ", strings.Repeat("x", 254) + " "},
+		{"tinytext character set latin1", strings.Repeat("\u00e4", 254) + " ", strings.Repeat("\u00e4", 254) + " "},
+		{"text", strings.Repeat("x", 1<<16-1) + "\n", ""},
 	} {
 		var got string
 		var err error
@@ -131,4 +165,59 @@ func TestUpsertTo_RoundedKey(t *testing.T) {
 		require.ErrorContains(t, err, "MySQL would store")
 		require.Empty(t, texts(t, db, "select k from x"))
 	}
+}
+
+// The zero time is no date of MySQL's driver, which would write 0000-00-00, and NULL no time of a timestamp that is not
+// null: MariaDB would store the time of the write.
+func TestTo_NoTime(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID int64
+		D  time.Time
+		TS *time.Time
+	}
+	at := time.Date(2024, 1, 31, 9, 30, 0, 0, time.UTC)
+	db := setup(t, "create table x (id bigint primary key, d datetime(6), ts timestamp not null)")
+	for name, target := range map[string]dataflow.Target[row]{"InsertTo": sqltable.InsertTo[row](db, "x"), "UpsertTo": sqltable.UpsertTo[row](db, "x", "id")} {
+		s := claimed(t, target)
+		for want, bad := range map[string]row{
+			`column "d" (field D): MySQL's driver would store the time 0001-01-01 00:00:00 as 0000-00-00`: {2, time.Time{}, &at},
+			`column "ts" (field TS): MySQL would store NULL as the time of the write`:                     {2, at, nil},
+		} {
+			err := s.WriteFenced(t.Context(), batch(1, row{1, at, &at}, bad))
+			require.ErrorContains(t, err, want, name)
+			var of *dataflow.RowError
+			require.ErrorAs(t, err, &of)
+			require.Equal(t, 1, of.Row)
+			require.Empty(t, texts(t, db, "select id from x"))
+		}
+	}
+}
+
+// Two keys of which MySQL would keep the same part are not merged.
+func TestUpsertTo_CutKey(t *testing.T) {
+	t.Parallel()
+	type timed struct {
+		K time.Time
+		N int64
+	}
+	type float struct {
+		K float64
+		N int64
+	}
+	at := time.Date(2024, 1, 31, 9, 30, 0, 0, time.UTC)
+	for column, digits := range map[string]time.Duration{"datetime": time.Second, "datetime(3)": time.Millisecond, "timestamp(6) null": time.Microsecond} {
+		db := setup(t, "create table x (k "+column+", n bigint, unique index (k))")
+		s := claimed(t, sqltable.UpsertTo[timed](db, "x", "k"))
+		require.NoError(t, s.WriteFenced(t.Context(), batch(1, timed{at, 1}, timed{at.Add(digits), 2})))
+		if digits > time.Microsecond {
+			require.ErrorContains(t, s.WriteFenced(t.Context(), batch(1, timed{at, 3}, timed{at.Add(digits / 10), 4})), "digits after the second in a column of type "+strings.TrimSuffix(column, " null"))
+		}
+		require.Equal(t, []string{"1", "2"}, texts(t, db, "select n from x order by k"))
+	}
+	db := setup(t, "create table x (k decimal(10,2) primary key, n bigint)")
+	s := claimed(t, sqltable.UpsertTo[float](db, "x", "k"))
+	require.ErrorContains(t, s.WriteFenced(t.Context(), batch(1, float{0.101, 1}, float{0.102, 2})), "as a number with 2 digits after the point")
+	require.NoError(t, s.WriteFenced(t.Context(), batch(1, float{0.1, 1}, float{0.12, 2})))
+	require.Equal(t, []string{"1", "2"}, texts(t, db, "select n from x order by k"))
 }
