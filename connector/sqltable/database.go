@@ -151,20 +151,50 @@ const clockQuery = `select from_unixtime(1704067200), from_unixtime(1719792000)`
 // checkClock returns an error unless a MySQL session uses the time zone that the
 // driver assumes for timestamp columns. It needs parseTime.
 func checkClock(ctx context.Context, q queryer) error {
+	_, err := clockOf(ctx, q)
+	return err
+}
+
+// clockOf is checkClock, and returns the time zone.
+func clockOf(ctx context.Context, q queryer) (*time.Location, error) {
 	var winter, summer any
 	if err := q.QueryRowContext(ctx, clockQuery).Scan(&winter, &summer); err != nil {
-		return err
+		return nil, err
 	}
 	w, isTime := winter.(time.Time)
 	s, _ := summer.(time.Time)
 	switch {
 	case !isTime:
-		return dataflow.Permanent(errParseTime)
+		return nil, dataflow.Permanent(errParseTime)
 	case w.Unix() != 1704067200 || s.Unix() != 1719792000:
-		return dataflow.Permanent(fmt.Errorf("the session's time_zone differs from the DSN's loc (%s), so its times would be shifted: "+
+		return nil, dataflow.Permanent(fmt.Errorf("the session's time_zone differs from the DSN's loc (%s), so its times would be shifted: "+
 			"add time_zone=%%27%%2B00%%3A00%%27 to the DSN, and leave loc out", w.Location()))
 	}
-	return nil
+	return w.Location(), nil
+}
+
+// checkRepeated returns an error if a clock shows a time of a timestamp column twice, as when summer time ends. Between
+// the server and its driver the time has no zone, and each takes it for one of the two.
+func checkRepeated(t time.Time) error {
+	if t.Location() == time.UTC {
+		return nil
+	}
+	_, offset := t.Zone()
+	start, end := t.ZoneBounds()
+	repeated := false
+	if !start.IsZero() {
+		_, before := start.Add(-1).Zone()
+		repeated = t.Sub(start) < time.Duration(before-offset)*time.Second
+	}
+	if !end.IsZero() {
+		_, after := end.Zone()
+		repeated = repeated || end.Sub(t) <= time.Duration(offset-after)*time.Second
+	}
+	if !repeated {
+		return nil
+	}
+	return fmt.Errorf("the clock of the DSN's loc (%s) shows %s twice, and MySQL would take it for either: add time_zone=%%27%%2B00%%3A00%%27 to the DSN, and leave loc out",
+		t.Location(), t.Format(time.DateTime))
 }
 
 // checkKeyClock returns an error unless a session is in UTC. In other zones, two

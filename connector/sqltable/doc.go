@@ -100,7 +100,8 @@
 // The driver reads and writes times. To read one, it needs parseTime=true. A datetime has
 // no zone; the driver uses the zone of the DSN's loc, UTC by default. A timestamp column
 // is in the session's zone, so time_zone must equal loc. If it does not, or if a time
-// arrives as text, the read fails. A time is cut to MySQL's microseconds; a column of
+// arrives as text, the read fails. In a zone with summer time, a time of a timestamp column that
+// the clock shows twice is a bad record: leave loc out, and set time_zone to +00:00. A time is cut to MySQL's microseconds; a column of
 // type datetime(6) keeps them.
 //
 // The session's character set must be utf8mb4, which is the driver's default. In others, such as

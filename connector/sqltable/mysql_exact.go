@@ -26,6 +26,9 @@ func (s *mysqlSink[T]) checkValues(ctx context.Context, tx sqlTx, types *mysqlTy
 		if b, ok := v.([]byte); ok {
 			v = string(b)
 		}
+		if err := s.checkClock(i, v); err != nil {
+			return badRow(row, err)
+		}
 		if !mayChange(v) && !s.delicate(i, v) {
 			continue
 		}
@@ -61,6 +64,19 @@ func valueText(v any) string {
 	default:
 		return fmt.Sprint(v)
 	}
+}
+
+// checkClock returns an error if a value is a time that the clock of a timestamp column shows twice.
+func (s *mysqlSink[T]) checkClock(i int, v any) error {
+	t := s.table.Load()
+	at, isTime := v.(time.Time)
+	if !isTime || t == nil || t.clock == nil || t.written[i] != "timestamp" {
+		return nil
+	}
+	if err := checkRepeated(at.In(t.clock)); err != nil {
+		return fmt.Errorf("column %q (field %s): %w", s.sink.fields.Columns[i].Name, s.sink.fields.Columns[i].Field, err)
+	}
+	return nil
 }
 
 // delicate reports whether a written column is of a type that changes values of its own: all of them may be others.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
@@ -13,11 +14,12 @@ import (
 
 // mysqlTable describes a table by MySQL's catalog.
 type mysqlTable struct {
-	columns      []string // none if there is no such table
-	types        []string // of the columns
-	written      []string // the types of the written columns, in their order
-	timestamps   []string // the columns of type timestamp
-	engine       string   // "" for a view
+	columns      []string       // none if there is no such table
+	types        []string       // of the columns
+	written      []string       // the types of the written columns, in their order
+	clock        *time.Location // in which times are written into columns of type timestamp, nil if there are none
+	timestamps   []string       // the columns of type timestamp
+	engine       string         // "" for a view
 	transactions bool
 	unique       []uniqueIndex
 	rowEnd       string            // the column in which a table with history keeps the end of a row, "" for none
@@ -244,9 +246,11 @@ func (s *mysqlSink[T]) checkTimes(ctx context.Context, t *mysqlTable) error {
 	targets := scanTargets(s.sink.fields.Pointers(&zero), true)
 	for i, name := range s.sink.fields.Names() {
 		if _, isTime := targets[i].(timeTarget); isTime && has(t.timestamps, name) {
-			if err := checkClock(ctx, s.db); err != nil {
+			clock, err := clockOf(ctx, s.db)
+			if err != nil {
 				return fmt.Errorf("column %q is a timestamp: %w", name, err)
 			}
+			t.clock = clock
 		}
 	}
 	return nil

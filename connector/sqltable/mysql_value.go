@@ -75,11 +75,21 @@ func zeroDates(columns []*sql.ColumnType, names, qualified []string, targets []a
 	return list, places
 }
 
-// bitTargets replaces the targets of BIT columns by some for their fields: the driver returns their bytes.
-func bitTargets(columns []*sql.ColumnType, names []string, targets, fields []any) {
+// typedTargets replaces the targets of BIT columns by some for their fields, because the driver returns their bytes, and
+// tells those of times which columns are timestamps.
+func typedTargets(columns []*sql.ColumnType, names []string, targets, fields []any) {
 	for _, c := range columns {
-		if i := slices.Index(names, c.Name()); i >= 0 && c.DatabaseTypeName() == "BIT" {
+		i := slices.Index(names, c.Name())
+		if i < 0 {
+			continue
+		}
+		at, isTime := targets[i].(timeTarget)
+		switch {
+		case c.DatabaseTypeName() == "BIT":
 			targets[i] = bitTarget{fields[i]}
+		case isTime && c.DatabaseTypeName() == "TIMESTAMP":
+			at.stamp = true
+			targets[i] = at
 		}
 	}
 }

@@ -270,7 +270,7 @@ func (r *reader[T]) targets() []any {
 	if r.mysql == nil {
 		return targets
 	}
-	bitTargets(r.columns, r.fields.Names(), targets, r.fields.Pointers(&r.scratch))
+	typedTargets(r.columns, r.fields.Names(), targets, r.fields.Pointers(&r.scratch))
 	for _, i := range r.textOf {
 		target := targets[i].(timeTarget) //nolint:forcetypeassert // zeroDates has chosen only those
 		target.zeroNull = r.zeroNull

@@ -167,7 +167,7 @@ func (s *selectSource[T]) targets(rows *sql.Rows, record *T, mysql bool, session
 		return nil, nil, fmt.Errorf("column %q is a text: %w", column, session.charset)
 	}
 	if mysql {
-		bitTargets(columns, s.fields.Names(), fields, s.fields.Pointers(record))
+		typedTargets(columns, s.fields.Names(), fields, s.fields.Pointers(record))
 	}
 	dest, plain := make([]any, len(names)), make([]any, len(names))
 	for i, name := range names {

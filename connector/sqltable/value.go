@@ -196,6 +196,7 @@ func deref(t *time.Time) any {
 type timeTarget struct {
 	text     bool // true if a text may be a time
 	zeroNull bool // true if MySQL's 0000-00-00 is NULL
+	stamp    bool // true for a column of MySQL's type timestamp
 	set      func(*time.Time) error
 }
 
@@ -208,6 +209,8 @@ func (t timeTarget) Scan(src any) error {
 		switch {
 		case t.text && src.IsZero():
 			return errZeroTime
+		case t.stamp && checkRepeated(src) != nil:
+			return checkRepeated(src)
 		case t.text || !isZeroDate(src):
 			return t.set(&src)
 		case t.zeroNull:
