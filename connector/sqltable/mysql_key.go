@@ -39,7 +39,7 @@ func mysqlKeyOf(column *sql.ColumnType) (mysqlKey, error) {
 		// MySQL prints a float with fewer digits than it has.
 		return mysqlKey{read: func(c string) string { return c + " + 0e0" }, cast: "?", literal: floatLiteral, arg: floatArg}, nil
 	case "DATE":
-		return mysqlKey{read: asText, cast: "cast(? as date)", literal: timeLiteral, arg: timeArg}, nil
+		return mysqlKey{read: asText, cast: "cast(? as date)", literal: timeLiteral, arg: dateArg}, nil
 	case "DATETIME", "TIMESTAMP":
 		return mysqlKey{read: asText, cast: "cast(? as datetime(6))", literal: timeLiteral, arg: timeArg}, nil
 	case "CHAR", "VARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT":
@@ -126,6 +126,16 @@ func timeArg(literal string) (any, error) {
 	v, err := textArg(literal)
 	if err != nil || !isTime(v.(string)) { //nolint:forcetypeassert // textArg returns only strings
 		return nil, errors.New("a time like '2006-01-02 15:04:05.000000'")
+	}
+	return v, nil
+}
+
+// dateArg rejects a time of day: the column had one when the cursor was stored, and the rows of that day that came later
+// have no place after it.
+func dateArg(literal string) (any, error) {
+	v, err := timeArg(literal)
+	if err != nil || len(v.(string)) != len(time.DateOnly) { //nolint:forcetypeassert // timeArg returns only strings
+		return nil, errors.New("a date like '2006-01-02'")
 	}
 	return v, nil
 }
