@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/activedataflow/dataflow"
@@ -39,15 +40,21 @@ func kindExpression(name string) string {
 // the column went from texts to numbers. SQLite puts all of a kind before or after the other, or converts the cursor:
 // rows would be lost or come again.
 func (s *keyset[T]) checkKinds(ctx context.Context, cursors ...Cursor) error {
-	if s.mysql != nil {
-		return nil // the types of its columns are known: see mysqlKeys.values
+	cursors = slices.DeleteFunc(cursors, func(c Cursor) bool { return len(c) != len(s.query.Key) })
+	if s.mysql != nil || len(cursors) == 0 { // the types of MySQL's columns are known: see mysqlKeys.values
+		return nil
+	}
+	kinds := s.query.Qualified(s.query.Key)
+	for i, name := range kinds {
+		kinds[i] = kindExpression(name)
+	}
+	found, err := s.findTexts(ctx, len(kinds), "select "+strings.Join(kinds, ", ")+s.query.From()+" limit 1")
+	if err != nil {
+		return err
 	}
 	for _, cursor := range cursors {
-		if len(cursor) != len(s.query.Key) {
-			continue
-		}
-		for i, name := range s.query.Qualified(s.query.Key) {
-			if err := s.checkKind(ctx, cursor, i, kindExpression(name)); err != nil {
+		for i, kind := range found {
+			if err := s.checkKind(ctx, cursor, i, kind, kinds[i]); err != nil {
 				return err
 			}
 		}
@@ -55,30 +62,34 @@ func (s *keyset[T]) checkKinds(ctx context.Context, cursors ...Cursor) error {
 	return nil
 }
 
-// checkKind is checkKinds for one column, of which expression yields the kind.
-func (s *keyset[T]) checkKind(ctx context.Context, cursor Cursor, i int, expression string) error {
-	kind, query := kindOf(cursor[i]), "select "+expression+s.query.From()
-	found, err := s.findText(ctx, query+" limit 1")
-	if err != nil || !found.Valid || found.String == kind {
-		return err
+// checkKind is checkKinds for one column. expression yields its kind, which is that of found in one row.
+func (s *keyset[T]) checkKind(ctx context.Context, cursor Cursor, i int, found sql.NullString, expression string) error {
+	kind := kindOf(cursor[i])
+	if !found.Valid || found.String == kind {
+		return nil
 	}
-	same, err := s.findText(ctx, query+" where "+expression+" = '"+kind+"' limit 1") // a column may hold several kinds
-	if err != nil || same.Valid {
+	same, err := s.findTexts(ctx, 1, "select "+expression+s.query.From()+" where "+expression+" = '"+kind+"' limit 1") // a column may hold several kinds
+	if err != nil || same != nil {
 		return err
 	}
 	return dataflow.Permanent(fmt.Errorf("key column %q holds %ss, and the cursor %s has a %s there, as before the column changed: rows would be lost or come again: set the cursor with \"dataflow cursor set\"",
 		s.query.Key[i], found.String, cursor, kind))
 }
 
-// findText returns the text that a query finds in its first row. It is NULL if there is none.
-func (s *keyset[T]) findText(ctx context.Context, query string) (text sql.NullString, err error) {
+// findTexts returns the n texts of the first row of a query, nil if there is none.
+func (s *keyset[T]) findTexts(ctx context.Context, n int, query string) (texts []sql.NullString, err error) {
 	rows, err := s.run(ctx, query, s.args)
 	if err != nil {
-		return text, err
+		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	if rows.Next() {
-		err = rows.Scan(&text)
+		texts = make([]sql.NullString, n)
+		into := make([]any, n)
+		for i := range texts {
+			into[i] = &texts[i]
+		}
+		err = rows.Scan(into...)
 	}
-	return text, cmp.Or(err, rows.Err())
+	return texts, cmp.Or(err, rows.Err())
 }
