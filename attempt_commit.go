@@ -328,7 +328,7 @@ func (a *attempt) commitAgain(ctx context.Context, s step) error {
 		fault := a.store.Classify(err)
 		if fault == FaultStale && stale < staleTries && ctx.Err() == nil {
 			stale++
-			a.log.InfoContext(ctx, "dataflow: a table was altered; writing the batch again", slog.String(logError, err.Error()))
+			a.log.InfoContext(ctx, "dataflow: a table was altered, or a text has to be escaped; writing the batch again", slog.String(logError, err.Error()))
 			continue
 		}
 		if fault != FaultConflict || conflicts == conflictTries {

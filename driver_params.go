@@ -291,8 +291,8 @@ const (
 	// FaultTooMuch: a statement was too much for the server, by its time or its memory.
 	// A smaller part may pass.
 	FaultTooMuch
-	// FaultStale: a prepared statement no longer fits a table that was altered. The same
-	// work succeeds if it is tried again at once.
+	// FaultStale: a prepared statement no longer fits a table that was altered, or a text of an
+	// error has to be escaped. The same work succeeds if it is tried again at once.
 	FaultStale
 	// FaultPermanent: trying again fails again, until the code, the schema or a setting
 	// is changed.

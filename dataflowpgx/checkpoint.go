@@ -20,7 +20,7 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	letters := q.queueCheckpoint(&b, p, sqlRunProgress, sqlCheckpointMove)
 	results := q.db.SendBatch(ctx, &b)
 	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
-	if err := answers(results, letters); err != nil {
+	if err := letters.answers(results); err != nil {
 		return status, errors.Join(err, results.Close())
 	}
 	err := results.QueryRow().Scan(&status.CancelRequested)
@@ -32,9 +32,9 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	return status, errors.Join(err, moveErr, results.Close())
 }
 
-// queueCheckpoint queues the statements of a checkpoint: those of its dead letters, whose
-// number it returns, then progress, then move.
-func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams, progress, move string) (letters int) {
+// queueCheckpoint queues the statements of a checkpoint: those of its dead letters, which
+// it returns, then progress, then move.
+func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams, progress, move string) (letters queuedLetters) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
 	c := driverkit.CheckpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
 	letters = q.queueLetters(b, p.Letters)
@@ -96,12 +96,12 @@ func (c *checkpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointPara
 	}
 }
 
-// answerOf waits for the answer to a checkpoint, with so many statements for its dead letters,
+// answerOf waits for the answer to a checkpoint, with the statements for its dead letters,
 // and its commit.
-func answerOf(ctx context.Context, results pgx.BatchResults, letters int) (dataflow.LeaseStatus, error) {
+func answerOf(ctx context.Context, results pgx.BatchResults, letters queuedLetters) (dataflow.LeaseStatus, error) {
 	status := dataflow.LeaseStatus{Held: true}
 	var moved bool
-	err := answers(results, letters)
+	err := letters.answers(results)
 	if err == nil {
 		err = results.QueryRow().Scan(&status.CancelRequested)
 	}

@@ -33,6 +33,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 func (s *store) EndAndClaim(ctx context.Context, ends []*dataflow.RunEndParams, claims []*dataflow.RunClaimParams) ([]dataflow.EndAnswer, []dataflow.ClaimAnswer, error) {
 	var b pgx.Batch
 	b.Queue(sqlByIndexes)
+	narrow := s.pool.narrow.Load()
 	ended, err := s.queueEnds(&b, ends)
 	if err != nil {
 		return nil, nil, err
@@ -42,7 +43,7 @@ func (s *store) EndAndClaim(ctx context.Context, ends []*dataflow.RunEndParams, 
 		claimed = s.queueClaims(&b, claimMany, cmp.Or(claims[0].Suspect, math.MaxInt32), claims)
 	}
 	if err := s.db.SendBatch(ctx, &b).Close(); err != nil {
-		return nil, nil, sqlstate.Explain(fmt.Errorf("end and claim runs: %w", lostAtCommit(ctx, err)))
+		return nil, nil, sqlstate.Explain(fmt.Errorf("end and claim runs: %w", s.pool.lacks(narrow, lostAtCommit(ctx, err))))
 	}
 	return ended, claimed, nil
 }
@@ -142,7 +143,8 @@ func scanClaim(rows pgx.Rows, n *int) (dataflow.ClaimAnswer, error) {
 
 // RunEnd ends one run in the caller's transaction.
 func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
-	message, history, err := driverkit.EndTexts(p)
+	narrow := q.store.pool.narrow.Load()
+	message, history, err := driverkit.EndTexts(storableEnd(narrow, p))
 	if err != nil {
 		return nil, err
 	}
@@ -152,8 +154,10 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 		return nil, nil //nolint:nilnil // documented: the claim has lost the run
 	}
 	switch {
-	case err != nil || run.Scope != "": // the outcome of a backfill is not the flow's
-		return run, err
+	case err != nil:
+		return run, q.store.pool.lacks(narrow, err)
+	case run.Scope != "": // the outcome of a backfill is not the flow's
+		return run, nil
 	case p.Refund && p.Works:
 		_, err := q.db.Exec(ctx, q.store.text(sqlFlowWorks), p.FlowID)
 		return run, err
@@ -190,7 +194,7 @@ func (q *queries) RunNext(ctx context.Context, ended *dataflow.Run, backfills in
 func (q *queries) queueEnds(b *pgx.Batch, ends []*dataflow.RunEndParams) ([]dataflow.EndAnswer, error) {
 	answers := make([]dataflow.EndAnswer, len(ends))
 	for _, round := range driverkit.EndRounds(ends) {
-		args, err := endArgs(ends, round)
+		args, err := endArgs(ends, round, q.store.pool.narrow.Load())
 		if err != nil {
 			return nil, err
 		}
@@ -210,13 +214,13 @@ func (q *queries) queueEnds(b *pgx.Batch, ends []*dataflow.RunEndParams) ([]data
 }
 
 // endArgs returns the arguments of sqlEndMany for some of the ends.
-func endArgs(ends []*dataflow.RunEndParams, some []int) ([]any, error) {
+func endArgs(ends []*dataflow.RunEndParams, some []int, narrow bool) ([]any, error) {
 	n := len(some)
 	ids, numbers, states, delays, refunds := make([]int64, n), make([]int64, n), make([]string, n), make([]int64, n), make([]bool, n)
 	messages, histories, rescues, backfills := make([]string, n), make([]*string, n), make([]bool, n), make([]int, n)
 	for i, at := range some {
 		p := ends[at]
-		message, history, err := driverkit.EndTexts(p)
+		message, history, err := driverkit.EndTexts(storableEnd(narrow, p))
 		if err != nil {
 			return nil, err
 		}

@@ -18,46 +18,55 @@ func (q *queries) DeadLetterInsert(ctx context.Context, letters []*dataflow.Dead
 		return nil
 	}
 	var b pgx.Batch
-	n := q.queueLetters(&b, letters)
+	queued := q.queueLetters(&b, letters)
 	results := q.db.SendBatch(ctx, &b)
-	return errors.Join(answers(results, n), results.Close())
+	return errors.Join(queued.answers(results), results.Close())
 }
 
-// queueLetters queues the statements that store dead letters, and returns how many they are. A
-// statement may not store a record twice.
-func (q *queries) queueLetters(b *pgx.Batch, letters []*dataflow.DeadLetterRecord) (n int) {
+// queuedLetters are statements that store dead letters.
+type queuedLetters struct {
+	n      int
+	server *server
+	narrow bool // their texts have been made storable
+}
+
+// queueLetters queues the statements that store dead letters. A statement may not store a record twice.
+func (q *queries) queueLetters(b *pgx.Batch, letters []*dataflow.DeadLetterRecord) queuedLetters {
+	queued := queuedLetters{server: q.store.pool.server, narrow: q.store.pool.narrow.Load()}
 	for part := range driverkit.DistinctLetters(letters) {
-		args := letterArgs(part)
+		args := letterArgs(part, queued.narrow)
 		if slices.ContainsFunc(part, func(l *dataflow.DeadLetterRecord) bool { return l.Identity != "" }) {
 			flows, runs, payloads, identities := args[0], args[1], args[4], args[9]
 			b.Queue(q.store.text(sqlDeadLetterOutdated), flows, runs, identities, payloads, dataflow.ReasonLaterVersion)
-			n++
+			queued.n++
 		}
 		b.Queue(q.store.text(sqlDeadLetterInsert), args...)
-		n++
+		queued.n++
 	}
-	return n
+	return queued
 }
 
-// answers waits for the answers to n statements.
-func answers(results pgx.BatchResults, n int) error {
-	for range n {
+// answers waits for the answers to the statements.
+func (l queuedLetters) answers(results pgx.BatchResults) error {
+	for range l.n {
 		if _, err := results.Exec(); err != nil {
-			return fmt.Errorf("keep dead letters: %w", err)
+			return fmt.Errorf("keep dead letters: %w", l.server.lacks(l.narrow, err))
 		}
 	}
 	return nil
 }
 
 // letterArgs returns the arguments of sqlDeadLetterInsert.
-func letterArgs(letters []*dataflow.DeadLetterRecord) []any {
+func letterArgs(letters []*dataflow.DeadLetterRecord, narrow bool) []any {
 	flows, runs := make([]int64, len(letters)), make([]int64, len(letters))
 	stages, keys, errs := make([]string, len(letters)), make([]string, len(letters)), make([]string, len(letters))
 	payloads := make([]*string, len(letters))
 	retries, tries, sinkKeys, identities := make([]int64, len(letters)), make([]int, len(letters)), make([]string, len(letters)), make([]string, len(letters))
 	for i, l := range letters {
-		flows[i], runs[i], stages[i], keys[i], errs[i] = l.FlowID, l.RunID, string(l.Stage), l.Key, l.Error
-		payloads[i] = nullJSON(l.Payload)
+		flows[i], runs[i], stages[i], keys[i], errs[i] = l.FlowID, l.RunID, string(l.Stage), l.Key, storable(narrow, l.Error)
+		if payloads[i] = nullJSON(l.Payload); payloads[i] != nil {
+			*payloads[i] = storable(narrow, *payloads[i]) // JSON has the same escapes
+		}
 		retries[i], tries[i], sinkKeys[i], identities[i] = l.RetryFor.Microseconds(), l.TriesLeft, l.SinkKey, l.Identity
 	}
 	return []any{flows, runs, stages, keys, payloads, errs, retries, tries, sinkKeys, identities}
@@ -90,8 +99,9 @@ func (q *queries) letters(ctx context.Context, sql string, args ...any) ([]*data
 }
 
 func (q *queries) DeadLetterTried(ctx context.Context, id int64, err string) error {
-	_, xerr := q.db.Exec(ctx, q.store.text(sqlDeadLetterTried), id, err)
-	return xerr
+	narrow := q.store.pool.narrow.Load()
+	_, xerr := q.db.Exec(ctx, q.store.text(sqlDeadLetterTried), id, storable(narrow, err))
+	return q.store.pool.lacks(narrow, xerr)
 }
 
 func (q *queries) DeadLetterSuperseded(ctx context.Context, p *dataflow.DeadLetterSupersededParams) (int64, error) {

@@ -20,6 +20,10 @@ func isUniqueViolation(err error) bool { return sqlstate.Has(err, sqlstate.Uniqu
 // Classify returns what kind of database failure an error is. Errors of the server are in
 // the table of package sqlstate.
 func (s *store) Classify(err error) dataflow.Fault {
+	var lack *lackError
+	if errors.As(err, &lack) {
+		return dataflow.FaultStale
+	}
 	if decision, ok := sqlstate.Of(err); ok {
 		return faultOf(decision)
 	}

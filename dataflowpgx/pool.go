@@ -35,6 +35,8 @@ type server struct {
 	log    *slog.Logger // nil: nothing is logged
 	// refused is when the server last refused a write. nil: a statement has written since.
 	refused atomic.Pointer[time.Time]
+	// narrow says that the database's encoding lacks characters of a text that was to be stored.
+	narrow atomic.Bool
 
 	mu    sync.Mutex      // guards what follows
 	reset chan struct{}   // closed when the connections are closed, and replaced

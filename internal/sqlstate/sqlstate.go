@@ -74,6 +74,7 @@ const (
 	UndefinedTable         = "42P01"
 	UndefinedFunction      = "42883"
 	UniqueViolation        = "23505"
+	Untranslatable         = "22P05"
 )
 
 // Specials returns the exceptions.

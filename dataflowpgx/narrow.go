@@ -1,0 +1,61 @@
+package dataflowpgx
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
+)
+
+// A database of another encoding than UTF-8 refuses a text with a character that its encoding lacks,
+// such as LATIN1 of Chinese. An error may quote any record. So once a text was refused, the texts of
+// errors are stored with escapes.
+
+// lackError says that a text was refused which was not escaped. The next try escapes it.
+type lackError struct{ err error }
+
+func (e *lackError) Error() string { return e.err.Error() }
+func (e *lackError) Unwrap() error { return e.err }
+
+// lacks looks whether the database has refused a text. narrow says that the texts were escaped.
+func (s *server) lacks(narrow bool, err error) error {
+	if narrow || !sqlstate.Has(err, sqlstate.Untranslatable) {
+		return err
+	}
+	s.narrow.Store(true)
+	return &lackError{err: err}
+}
+
+// storable escapes all characters of a text but ASCII, as JSON would, if the database is narrow.
+func storable(narrow bool, text string) string {
+	if !narrow || !strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r < utf8.RuneSelf:
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// storableEnd does the same to the error of an attempt that ends.
+func storableEnd(narrow bool, p *dataflow.RunEndParams) *dataflow.RunEndParams {
+	if !narrow || p.Error == nil {
+		return p
+	}
+	end, failed := *p, *p.Error
+	failed.Error, failed.Stack = storable(narrow, failed.Error), storable(narrow, failed.Stack)
+	end.Error = &failed
+	return &end
+}

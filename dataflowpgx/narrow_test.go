@@ -1,0 +1,78 @@
+package dataflowpgx_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/url"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// latin1 makes a database of the encoding LATIN1, and returns a pool of it.
+func latin1(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	admin := dbtest.Postgres(t)
+	u, err := url.Parse(admin.Config().ConnString())
+	require.NoError(t, err)
+	u.Path += "_latin1"
+	name := pgx.Identifier{u.Path[1:]}.Sanitize()
+	_, err = admin.Exec(t.Context(), `create database `+name+` encoding 'LATIN1' locale 'C' template template0`)
+	require.NoError(t, err)
+	query := u.Query()
+	query.Set("client_encoding", "UTF8")
+	u.RawQuery = query.Encode()
+	pool, err := pgxpool.New(t.Context(), u.String())
+	require.NoError(t, err)
+	ctx := context.WithoutCancel(t.Context())
+	t.Cleanup(func() {
+		pool.Close()
+		_, err := admin.Exec(ctx, `drop database `+name+` with (force)`)
+		require.NoError(t, err)
+	})
+	return pool
+}
+
+// An error may quote a record with characters that the client's database lacks. Its run ends
+// nevertheless, and its record is kept.
+func TestStore_EncodingLacksCharacters(t *testing.T) {
+	t.Parallel()
+	for name, policy := range map[string]dataflow.Policy{"fail": nil, "letter": dataflow.DeadLetterUpTo(5)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const bad = "中 😀 é"
+			flow := dataflow.NewFlow(name, memory.Slice([]string{"a", bad}), dataflow.Map(func(_ context.Context, s string) (string, error) {
+				if s == bad {
+					return s, errors.New("it is " + s)
+				}
+				return s, nil
+			}), memory.NewSink[string]().Target(), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{}, OnBadRecord: policy, MaxAttempts: 1})
+			client, err := dataflow.NewClient(dataflowpgx.New(latin1(t)), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
+			require.NoError(t, err)
+			require.NoError(t, client.Migrate(t.Context()))
+			require.NoError(t, client.Register(t.Context()))
+			run, err := client.Trigger(t.Context(), name, nil)
+			if policy == nil {
+				require.ErrorContains(t, err, "it is "+bad)
+				require.Equal(t, dataflow.RunFailed, run.State)
+				require.Contains(t, run.Error, `it is \u4e2d \ud83d\ude00 \u00e9`)
+				require.Contains(t, run.Errors[0].Error, run.Error)
+				return
+			}
+			require.NoError(t, err)
+			letters, err := client.DeadLetters(t.Context(), nil)
+			require.NoError(t, err)
+			require.Len(t, letters, 1)
+			require.Equal(t, `it is \u4e2d \ud83d\ude00 \u00e9`, letters[0].Error)
+			require.JSONEq(t, `"`+bad+`"`, string(letters[0].Payload))
+		})
+	}
+}
