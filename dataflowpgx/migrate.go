@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -214,9 +215,14 @@ func (s *store) tryLocked(ctx context.Context, fn func() error) (done bool, err 
 	return true, fn()
 }
 
+// secondWait is how long a pooler may take to give a second connection.
+var secondWait = 10 * time.Second //nolint:gochecknoglobals // a test makes it short
+
 // tryLockedTx is tryLocked for a pooler in transaction mode, where a session's lock would stay
-// with a server process of the pooler's.
+// with a server process of the pooler's. With a pooler that has one connection to the server, it
+// runs fn after the transaction, without the lock, as locked does with a pool of one.
 func (s *store) tryLockedTx(ctx context.Context, fn func() error) (done bool, err error) {
+	second := true
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock($1)`, int64(migrationLock)).Scan(&done); err != nil {
 			return fmt.Errorf("lock migrations: %w", err)
@@ -224,9 +230,24 @@ func (s *store) tryLockedTx(ctx context.Context, fn func() error) (done bool, er
 		if !done {
 			return nil
 		}
+		if second = s.hasSecond(ctx); !second {
+			return nil
+		}
 		return fn()
 	})
-	return done, err
+	if second || err != nil {
+		return done, err
+	}
+	s.log.WarnContext(ctx, "dataflow: the pooler gave no second connection to migrate with, so that nothing keeps another process from migrating at the same time: raise its default_pool_size, which runs need too", slog.Duration("waited", secondWait))
+	return true, fn()
+}
+
+// hasSecond reports whether there is a connection beside one that is in use.
+func (s *store) hasSecond(ctx context.Context) bool {
+	within, cancel := context.WithTimeout(ctx, secondWait)
+	defer cancel()
+	_, err := s.pool.Exec(within, "select 1")
+	return err == nil || within.Err() == nil || ctx.Err() != nil
 }
 
 // applied returns when each version was applied.
