@@ -78,3 +78,31 @@ func TestStream_OddTables(t *testing.T) {
 	require.Equal(t, 1, log.count("partition odd_a was detached from table public.odd, or dropped: Postgres sends no deletes of its rows"))
 	require.Equal(t, 2, log.count("partition "), "one that is made as a partition has no rows")
 }
+
+// Postgres does not send that one partition is truncated. The log of the run says so, and not of a
+// truncate of the whole table, which is sent.
+func TestStream_PartitionTruncated(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", `create table parted (id bigint primary key, name text not null) partition by range (id)`, `create table low partition of parted for values from (0) to (10)`,
+		`create table high partition of parted for values from (10) to (20)`, `insert into parted values (1, 'a'), (11, 'b')`, `create publication p for table parted with (publish_via_partition_root = true)`)
+	source := pgchange.Stream[named](pool, pgchange.Options{Publication: "p", Slot: "s"})
+	var log lines
+	f := followIn(notes.With(t.Context(), log.logger()), t, source, nil)
+	f.next(2)
+	at := f.mark(func(p pgchange.Position) bool { return len(p.Loaded) == 1 })
+	read := func(statement string) string {
+		t.Helper()
+		f.stop()
+		idle(t, pool)
+		exec(t, pool, statement, `insert into parted values (12, 'c')`)
+		f = followIn(notes.With(t.Context(), log.logger()), t, source, &at)
+		it := f.next(1)[0]
+		at = it.Cursor
+		return string(it.Value.Op)
+	}
+	require.Equal(t, "insert", read(`truncate low`))
+	require.Equal(t, 1, log.count("partition low of table public.parted has another file now"))
+	require.Equal(t, "truncate", read(`truncate parted`))
+	require.Equal(t, 1, log.count("partition "))
+}

@@ -17,8 +17,11 @@ const keptQuery = `
 select s.confirmed_flush_lsn::text, coalesce(pg_catalog.pg_wal_lsn_diff(case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_lsn() end, s.restart_lsn), 0)::bigint,
 	coalesce(to_jsonb(s) ->> 'wal_status', ''), coalesce(to_jsonb(s) ->> 'invalidation_reason', ''),
 	coalesce(s.active_pid, 0), coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'this machine'), a.backend_start, a.query_start,
-	coalesce((select 'process ' || o.pid || ' of the server (application "' || o.application_name || '"), since ' || to_char(o.xact_start at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-		from pg_catalog.pg_stat_activity o where s.confirmed_flush_lsn is null and o.pid = any(pg_catalog.pg_blocking_pids(s.active_pid)) order by o.xact_start limit 1), '')
+	coalesce((select 'that of process ' || o.pid || ' of the server (application "' || o.application_name || '"), since ' || to_char(o.xact_start at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+		from pg_catalog.pg_stat_activity o where s.confirmed_flush_lsn is null and o.pid = any(pg_catalog.pg_blocking_pids(s.active_pid)) order by o.xact_start limit 1),
+		(select 'the prepared transaction ' || quote_literal(p.gid) || ' of role "' || p.owner || '", since ' || to_char(p.prepared at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || ', which "commit prepared" or "rollback prepared" ends'
+		from pg_catalog.pg_locks l join pg_catalog.pg_prepared_xacts p on p.transaction = l.transactionid
+		where s.confirmed_flush_lsn is null and l.pid = s.active_pid and not l.granted limit 1), '')
 from pg_catalog.pg_replication_slots s left join pg_catalog.pg_stat_activity a on a.pid = s.active_pid
 where s.slot_name = $1`
 
@@ -99,7 +102,7 @@ func (s *stream) creating(k *kept) []string {
 	}
 	note := fmt.Sprintf("slot %q is being created%s: Postgres waits until all transactions have ended that write", s.options.Slot, sinceText(k.asked))
 	if k.blocks != "" {
-		note += ": now for that of " + k.blocks
+		note += ": now for " + k.blocks
 	}
 	return []string{note}
 }

@@ -43,7 +43,7 @@ func TestStream_Notes(t *testing.T) {
 // Client.Why says for what a stream waits: for changes, for the slot, or for nothing that will come.
 func TestStream_NotesOfWaits(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
+	s := startServer(t, "max_prepared_transactions = 2")
 	pool := s.create("source", itemTable, `create publication p for table item`)
 	source := pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s", OnlyChanges: true})
 	var r dataflow.Request[pgchange.Position]
@@ -55,11 +55,14 @@ func TestStream_NotesOfWaits(t *testing.T) {
 			return len(said) == 1 && regexp.MustCompile(want).MatchString(said[0])
 		}, patience, poll, want)
 	}
+	exec(t, pool, `begin; insert into item values (9, 'a'); prepare transaction 'forgotten'`)
+	f := follow(t, source, nil)
+	says(`^slot "s" is being created since .*Z: .* that write: now for the prepared transaction 'forgotten' of role "\w+", since 20\d\d-.*Z, which "commit prepared" or "rollback prepared" ends$`)
 	writer, err := pool.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = writer.Exec(t.Context(), `insert into item values (1, 'a')`)
 	require.NoError(t, err)
-	f := follow(t, source, nil)
+	exec(t, pool, `rollback prepared 'forgotten'`)
 	says(`^slot "s" is being created since 20\d\d-.*Z: Postgres waits until all transactions have ended that write: now for that of process \d+ of the server \(application ""\), since 20\d\d-.*Z$`)
 	require.NoError(t, writer.Rollback(t.Context()))
 	at := f.mark(one)

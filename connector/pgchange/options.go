@@ -64,7 +64,7 @@ type stream struct {
 	mu   sync.Mutex      // guards what follows
 	told map[string]bool // what was said about tables that have changed
 	// partitions of each partitioned table, by their oids, when this process looked last
-	partitions map[uint32]map[uint32]string
+	partitions map[uint32]map[uint32]partition
 	announced  chan struct{} // closed when it is committed that the slot is to be created
 }
 

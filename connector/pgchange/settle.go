@@ -101,7 +101,7 @@ func (r *reader[T]) settle(ctx context.Context) (waits bool, err error) {
 		s.known, s.at, s.next, s.since = true, LSN(lsn), uint32(xid), time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	}
 	if r.pos.LSN >= s.at && time.Since(s.since) > settleTold {
-		r.s.tell(ctx, "the load of a table waits until all transactions have ended that were open when it was found in the publication: see pg_stat_activity for the oldest xact_start")
+		r.s.tell(ctx, "the load of a table waits until all transactions have ended that were open when it was found in the publication: see pg_stat_activity for the oldest xact_start, and pg_prepared_xacts")
 	}
 	s.waits = r.pos.LSN < s.at
 	return s.waits, nil

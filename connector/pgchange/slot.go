@@ -190,7 +190,7 @@ func (s *stream) createSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
 	}
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	slow := time.AfterFunc(settleTold, func() {
-		s.tell(ctx, fmt.Sprintf("slot %q is being created since %s: Postgres waits until all transactions have ended that write: see pg_stat_activity for the oldest xact_start", s.options.Slot, began.UTC().Format(time.RFC3339)))
+		s.tell(ctx, fmt.Sprintf("slot %q is being created since %s: Postgres waits until all transactions have ended that write: see pg_stat_activity for the oldest xact_start, and pg_prepared_xacts", s.options.Slot, began.UTC().Format(time.RFC3339)))
 	})
 	defer slow.Stop()
 	var text string
