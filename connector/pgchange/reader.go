@@ -35,6 +35,7 @@ var errStreamEnded = errors.New("the server has ended the stream")
 type decoding[T any] struct {
 	types     *pgtype.Map
 	bases     map[uint32]uint32 // the types by which others are decoded
+	noMoney   map[uint32]bool   // types that pgx does not know, and whose texts are the same in all sessions
 	relations map[uint32]*relation[T]
 	described map[string]*relation[T] // by name
 }

@@ -70,6 +70,9 @@ func (r *reader[T]) relation(ctx context.Context, m *pglogrepl.RelationMessage) 
 	if rel.decoder, err = pgtable.NewRowDecoder[T](r.types, fields); err != nil {
 		return nil, err
 	}
+	if err := r.checkMoney(ctx, name, rel); err != nil {
+		return nil, err
+	}
 	rel.missing = rel.decoder.Missing()
 	if len(rel.missing) > 0 {
 		r.s.tell(ctx, fmt.Sprintf("table %s has no column %s in the log any more: its changes go on without it: take the field out of the record", name, strings.Join(rel.missing, ", ")))

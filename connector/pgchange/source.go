@@ -103,7 +103,7 @@ func (s *stream) tell(ctx context.Context, text string) {
 
 func (s *source[T]) newReader(req dataflow.Request[Position], yield func(change[T], error) bool) *reader[T] {
 	r := &reader[T]{s: s, yield: yield, pos: req.From, resumed: req.Resumed}
-	r.decoding = decoding[T]{relations: make(map[uint32]*relation[T]), described: make(map[string]*relation[T]), bases: make(map[uint32]uint32)}
+	r.decoding = decoding[T]{relations: make(map[uint32]*relation[T]), described: make(map[string]*relation[T]), bases: make(map[uint32]uint32), noMoney: make(map[uint32]bool)}
 	return r
 }
 

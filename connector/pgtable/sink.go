@@ -376,6 +376,11 @@ func (s *tableSink) explain(err error) error {
 			return fmt.Errorf("the unique constraint of the key (%s) is deferrable, by which Postgres cannot upsert: make it not deferrable, or put a unique index of the same columns in its place: %w", rowmap.QuoteAll(s.key, ", "), err)
 		}
 		return sqlstate.Explain(err)
+	case sqlstate.InvalidTextValue:
+		if pg.Routine == "cash_in" {
+			return fmt.Errorf("the text of an amount of money depends on lc_monetary of the session that has made it, and this session's is another one: alter the columns to numeric: %w", err)
+		}
+		return sqlstate.Explain(err)
 	case sqlstate.GeneratedAlways:
 		return dataflow.Permanent(fmt.Errorf("a field of the record has a column that Postgres fills in: leave the field out (`db:\"-\"`), or for an identity column use pgtable.Write with Table.OverridingSystemValue: %w", err))
 	default:

@@ -268,3 +268,16 @@ func TestUpsert_NoArbiter(t *testing.T) {
 		}
 	}
 }
+
+// An amount of money whose text was made by another locale is refused by the setting's name.
+func TestInsert_MoneyOfAnotherLocale(t *testing.T) {
+	t.Parallel()
+	type priced struct{ Price string }
+	pool := setup(t, `create table priced (price money)`)
+	for _, copyFrom := range ways {
+		s := newSink[priced]("priced", false, nil)
+		s.to.copyFrom = copyFrom
+		err := inTransaction(t, pool, func(ctx context.Context) error { return s.WriteTx(ctx, []priced{{"1.212,50 €"}}) })
+		require.ErrorContains(t, err, "table priced: the text of an amount of money depends on lc_monetary of the session that has made it, and this session's is another one: alter the columns to numeric: ")
+	}
+}
