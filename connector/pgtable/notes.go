@@ -31,8 +31,8 @@ type catalogueNotes struct {
 }
 
 // Notes returns what holds rows back now, that the time of others has not come, and what the catalogue says about
-// the query: that its key is not unique or holds NULL, that rows may be added before the cursor, that rows of
-// infinity are held back for ever, and that each page sorts the table.
+// the query: that its key is not unique or holds NULL, that rows may be added before the cursor, as after its
+// sequence was set back, that rows of infinity are held back for ever, and that each page sorts the table.
 func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]string, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -81,7 +81,11 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 	if err != nil {
 		return nil, err
 	}
-	notes = append(notes, future...)
+	back, err := r.setBackNote(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	notes = append(append(notes, future...), back...)
 	s.catalogue.mu.Lock()
 	defer s.catalogue.mu.Unlock()
 	if !s.catalogue.known {

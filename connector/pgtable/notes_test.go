@@ -94,6 +94,42 @@ func TestKeyset_CachedSequence(t *testing.T) {
 	require.Empty(t, notes(t, pool, pgtable.Query{SQL: `select id, n from cached`, Key: []string{"id"}, LateCommits: pgtable.Unguarded{}}))
 }
 
+// Once a table was truncated with "restart identity", new rows are before the cursor.
+func TestKeyset_SequenceSetBack(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table t (id bigint generated always as identity primary key, n int)`, `create table s (id serial primary key, n int)`, `create table copied (id bigint primary key, n int)`)
+	for _, table := range []string{"t", "s", "copied"} {
+		numbers := "n"
+		if table == "copied" {
+			numbers = "id"
+		}
+		exec(t, pool, `insert into `+table+` (`+numbers+`) select generate_series(1, 30)`)
+		source := pgtable.Keyset[numbered](pool, pgtable.Query{SQL: `select id, n from ` + table + ` where $1`, Args: []any{true}, Key: []string{"id"}})
+		items := readAll(t, source)
+		said := func() []string {
+			t.Helper()
+			noter, ok := source.(dataflow.Noter[pgtable.Cursor])
+			require.True(t, ok)
+			found, err := noter.Notes(t.Context(), dataflow.Request[pgtable.Cursor]{From: items[29].Cursor, Resumed: true})
+			require.NoError(t, err)
+			return found
+		}
+		require.Empty(t, said())
+		exec(t, pool, `delete from `+table)
+		require.Empty(t, said(), "the sequence goes on after the cursor")
+		exec(t, pool, `truncate `+table+` restart identity`)
+		if table == "copied" {
+			require.Empty(t, said())
+			continue
+		}
+		exec(t, pool, `insert into `+table+` (n) select generate_series(1, 2)`)
+		const want = `the sequence of key column "id" is at 2, before the cursor 30, so that rows that are added now are never read: the table was truncated with "restart identity", or the sequence was set back: set the cursor to the beginning (dataflow cursor set FLOW --beginning), or the sequence after the cursor`
+		require.Equal(t, []string{want}, said())
+		exec(t, pool, `insert into `+table+` (n) select generate_series(1, 30)`)
+		require.Empty(t, said())
+	}
+}
+
 func acquire(t *testing.T, pool *pgxpool.Pool) *pgxpool.Conn {
 	t.Helper()
 	conn, err := pool.Acquire(t.Context())
