@@ -50,6 +50,8 @@ import (
 //   - Each row is written to the log when it is deleted and when it is inserted. If
 //     little changes from run to run, use [Upsert] instead.
 //   - A column without a field in T gets its default in each run.
+//   - The rows of tables that inherit from the table are deleted too, as by "delete from".
+//     The new rows are in the table itself, unless a trigger puts them elsewhere.
 //   - Triggers see the old rows deleted and the new ones inserted.
 //   - A foreign key from another table stays valid if its key exists again.
 //     Otherwise the run fails, and the rows stay as they were. The check for each

@@ -321,6 +321,16 @@ func TestReplace_Refused(t *testing.T) {
 	require.ErrorContains(t, err, `Flows["f"].Target.table: a.b.c has 3 parts`)
 }
 
+// As by "delete from", the rows of a table that inherits go too.
+func TestReplace_Inherited(t *testing.T) {
+	t.Parallel()
+	r := newReplaced(t, `create table capitals () inherits (places)`, `insert into capitals values (9, 'Oslo')`)
+	_, err := r.run(r.simple(), `(2, 'Bonn')`)
+	require.NoError(t, err)
+	r.holds("2 Bonn")
+	require.Empty(t, r.rows(`select id::text from capitals`))
+}
+
 // A foreign key of the table to itself does no harm.
 func TestReplace_ToItself(t *testing.T) {
 	t.Parallel()
