@@ -256,6 +256,9 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	switch {
 	case errors.Is(err, river.ErrNotFound): // it gets another job
 		job = &rivertype.JobRow{ID: run.RiverJobID, Queue: run.Queue}
+	case err != nil && ctx.Err() == nil && !w.client.store.Classify(err).Passes(): // for example, its time is infinity
+		w.add(CauseNoWorker, run.ID, nil, "Run %d has been due since %s, and its River job %d cannot be read: %s. A started client with the flow's code gives it another job in about a minute.", run.ID, w.at(run.RunAfter), run.RiverJobID, stored.Clip(err.Error()))
+		return nil
 	case err != nil:
 		return fmt.Errorf("look at River job %d: %w", run.RiverJobID, err)
 	}

@@ -160,8 +160,12 @@ func (r *rescuer) unstrandOne(ctx context.Context, runID int64, p *RunStrandedPa
 			return err
 		}
 		dead = run.RiverJobID
-		cancelled, err := r.jobs.cancelled(ctx, tx, dead)
-		if err != nil {
+		var cancelled bool
+		err = r.store.Savepoint(ctx, tx, func() (err error) {
+			cancelled, err = r.jobs.cancelled(ctx, tx, dead)
+			return err
+		})
+		if err != nil && r.passes(ctx, err) { // River cannot cancel a job either that it cannot read
 			return err
 		}
 		if cancelled {

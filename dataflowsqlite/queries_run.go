@@ -273,7 +273,7 @@ where r.state = 'pending' and r.queue <> '' and r.run_after < strftime('%Y-%m-%d
 	and (j.id is null or j.state in ('completed', 'discarded', 'cancelled')
 		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' in (select value from json_each(?2)) then '' else r.queue end)
 		or j.state = 'running' and julianday(j.attempted_at) < julianday('now', '-' || ?1 || ' seconds')
-		or j.state in ('available', 'scheduled', 'retryable') and julianday(j.scheduled_at) > julianday('now', '+1 minute')
+		or j.state in ('available', 'scheduled', 'retryable') and ifnull(julianday(j.scheduled_at), 9e9) > julianday('now', '+1 minute') -- or it is no time
 			and (j.attempted_at is null or julianday(j.attempted_at) < julianday('now', '-1 minute'))
 		or j.state in ('scheduled', 'retryable') and julianday(j.scheduled_at) < julianday('now', '-1 minute'))`
 

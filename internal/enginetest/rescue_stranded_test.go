@@ -158,3 +158,23 @@ func TestRescue_UnreadableJob(t *testing.T) {
 		t.exactly(25)
 	})
 }
+
+// River cannot read a job whose time somebody has set to infinity. Why says so, and its run gets another job.
+func TestRescue_JobWithoutTime(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.client(&dataflow.Config{Lease: time.Second, Flows: []*dataflow.Flow{t.numbersFlow("n", numbers{n: 25}, dataflow.JobQueue{})}})
+		require.NoError(t, client.Register(t.Context()))
+		run, err := client.Trigger(t.Context(), "n", nil)
+		require.NoError(t, err)
+		require.NoError(t, t.exec("update river_job set scheduled_at = 'infinity'"))
+
+		codes, text := t.causes(client, "n")
+		require.Contains(t, codes, dataflow.CauseNoWorker)
+		require.Contains(t, text, fmt.Sprintf("its River job %d cannot be read: ", run.RiverJobID))
+		t.started(client)
+		_, err = t.wait(client, run.ID)
+		require.NoError(t, err)
+		t.exactly(25)
+	})
+}
