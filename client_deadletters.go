@@ -239,7 +239,8 @@ type ReplayReport struct {
 
 // Replay takes dead letters of a flow through its transform to its sink again, oldest first:
 // those with the IDs, or, without IDs, all that are open. A dead letter that fails
-// again is in the report, and is no error of Replay. params may be nil.
+// again is in the report, and is no error of Replay. One that somebody else closes meanwhile
+// is left out, or, if it is one of the IDs, fails with ErrDeadLetterClosed. params may be nil.
 //
 // With a target of [ToTx], one transaction writes the record and marks the dead letter as
 // replayed, so the record is written once. With [To], it is written at least once. Replay
@@ -307,11 +308,8 @@ func (c *Client) Replay(ctx context.Context, name string, params *ReplayParams) 
 			delete(wanted, l.ID)
 			notes.Progress(ctx, step)
 			step.Done++
-			if err := replay(ctx, c.pools.runs.store, f, l, &p); err != nil {
-				report.Failed[l.ID] = err
-				continue
-			}
-			report.Replayed = append(report.Replayed, l.ID)
+			err := replay(ctx, c.pools.runs.store, f, l, &p)
+			c.noteReplay(ctx, report, l, err, len(p.IDs) > 0)
 		}
 		if ctx.Err() != nil {
 			return report, public(ctx.Err())
@@ -325,6 +323,24 @@ func (c *Client) Replay(ctx context.Context, name string, params *ReplayParams) 
 		}
 	}
 	return report, nil
+}
+
+// noteReplay adds the outcome for a dead letter to a report. One that somebody else has closed meanwhile, such as another
+// Replay, is left out unless it was chosen.
+func (c *Client) noteReplay(ctx context.Context, report *ReplayReport, l *DeadLetterRecord, err error, chosen bool) {
+	if errors.Is(err, errReplayed) {
+		if !chosen {
+			return
+		}
+		if now, lerr := letterOf(ctx, c.store, l.FlowName, l.ID); lerr == nil && now.ClosedAt != nil {
+			err = closedLetter(now)
+		}
+	}
+	if err != nil {
+		report.Failed[l.ID] = err
+		return
+	}
+	report.Replayed = append(report.Replayed, l.ID)
 }
 
 // replayPage is a page of dead letters with some that are to be replayed, how many these are,

@@ -186,3 +186,49 @@ func TestReplay_Digits(t *testing.T) {
 		require.Equal(t, []map[string]any{row}, got)
 	})
 }
+
+// Of two replays at once, one writes the record. The other leaves it out, or says that it was replayed.
+func TestReplay_AtOnce(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		var client *dataflow.Client
+		broken, meanwhile := true, func() {}
+		transform := dataflow.Map(func(_ context.Context, n int) (int, error) {
+			if broken {
+				return 0, errBroken
+			}
+			meanwhile()
+			return n, nil
+		})
+		require.NoError(t, t.exec("create table numbers (n integer)"))
+		client = t.registered(dataflow.NewFlow("f", numbers{n: 2}, transform, appendTo("numbers"), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(2)}))
+		_, err := client.Trigger(t.Context(), "f", nil)
+		require.NoError(t, err)
+		letters, err := client.DeadLetters(t.Context(), nil)
+		require.NoError(t, err)
+		require.Len(t, letters, 2)
+		broken = false
+		other := func(id int64) {
+			meanwhile = func() {
+				meanwhile = func() {}
+				report, err := client.Replay(t.Context(), "f", &dataflow.ReplayParams{IDs: []int64{id}, Actor: "ann"})
+				require.NoError(t, err)
+				require.Equal(t, []int64{id}, report.Replayed)
+			}
+		}
+
+		other(letters[1].ID)
+		report, err := client.Replay(t.Context(), "f", &dataflow.ReplayParams{IDs: []int64{letters[1].ID}})
+		require.NoError(t, err)
+		require.Empty(t, report.Replayed)
+		require.ErrorIs(t, report.Failed[letters[1].ID], dataflow.ErrDeadLetterClosed)
+		require.ErrorContains(t, report.Failed[letters[1].ID], " by ann")
+
+		other(letters[0].ID)
+		report, err = client.Replay(t.Context(), "f", nil)
+		require.NoError(t, err)
+		require.Empty(t, report.Replayed)
+		require.Empty(t, report.Failed)
+		t.exactly(2)
+	})
+}
