@@ -274,12 +274,10 @@ func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, er
 		run, err = f.startTx(ctx, tx, retryOf(old, actor), time.Time{})
 		return err
 	})
-	if err == nil {
-		err = c.hasStarted(ctx, f)
-	}
 	if err != nil {
 		return fail(private(err))
 	}
+	c.hasStarted(ctx, f)
 	return run, nil
 }
 

@@ -37,12 +37,10 @@ func (f *Flow) enqueue(ctx context.Context, opts *TriggerOptions) (*Run, error) 
 		run, err = f.client.TriggerTx(ctx, tx, f.Name, opts)
 		return err
 	})
-	if err == nil {
-		err = f.client.hasStarted(ctx, f, run)
-	}
 	if err != nil {
 		return nil, public(err)
 	}
+	f.client.hasStarted(ctx, f, run)
 	return run, nil
 }
 
@@ -124,10 +122,10 @@ func enqueueMany(ctx context.Context, c *Client, params []TriggerManyParams, flo
 			f = c.flows.lastSeen(e.Flow)
 		}
 		if f != nil {
-			err = errors.Join(err, c.hasStarted(ctx, f, e.Run))
+			c.hasStarted(ctx, f, e.Run)
 		}
 	}
-	return all, err
+	return all, nil
 }
 
 // EnqueueAll enqueues a run of each flow in the database, in the order of their names. A flow
@@ -226,11 +224,11 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 }
 
 // hasStarted does what follows after started runs of a flow were committed. River wakes who works their jobs.
-func (c *Client) hasStarted(ctx context.Context, f *Flow, runs ...*Run) error {
+func (c *Client) hasStarted(ctx context.Context, f *Flow, runs ...*Run) {
 	if _, ok := queuedOf(f.Runtime); !ok {
 		c.worker.wakeHere(f.ID, runs...)
 	}
-	return c.schedule.cancelFor(ctx, f)
+	c.schedule.cancelReplaced(ctx, f)
 }
 
 // letNext wakes who may work the next run of a flow, after a run without a River job has ended or

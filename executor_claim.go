@@ -315,7 +315,7 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 		err = insert(false) // the rollback of the claim removed the run too
 	}
 	if err == nil && a == nil {
-		err = e.client.hasStarted(ctx, flow)
+		e.client.hasStarted(ctx, flow)
 	}
 	switch {
 	case err != nil:

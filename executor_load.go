@@ -170,7 +170,8 @@ func (l *firstLoad) begin(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("start the ranges of the first load: %w", err)
 	}
 	l.a.log.InfoContext(ctx, "dataflow: first load begins", slog.Int("ranges", len(ends)), slog.String("until", stored.PlaceText(end)))
-	return true, l.client.hasStarted(ctx, flow)
+	l.client.hasStarted(ctx, flow)
+	return true, nil
 }
 
 // configured marks an error about the source's powers, which does not pass.
@@ -284,7 +285,8 @@ func (l *firstLoad) again(ctx context.Context, failed []*Run) error {
 	if err != nil {
 		return fmt.Errorf("start ranges of the first load again: %w", err)
 	}
-	return l.client.hasStarted(ctx, l.a.flow)
+	l.client.hasStarted(ctx, l.a.flow)
+	return nil
 }
 
 // tell stores what the run waits for. It is not to blame for the end of earlier workers: the ranges are counted

@@ -427,6 +427,13 @@ func (s *scheduler) cancelFor(ctx context.Context, f *Flow) error {
 	return s.cancelOlder(ctx, f.ID)
 }
 
+// cancelReplaced is cancelFor for a run that somebody was given: it is there, whether or not the others can be cancelled.
+func (s *scheduler) cancelReplaced(ctx context.Context, f *Flow) {
+	if err := s.cancelFor(ctx, f); err != nil {
+		s.log.WarnContext(ctx, "dataflow: could not cancel the runs that a new one replaces; a started client tries again", slog.String(logFlow, f.Name), slog.String(logError, err.Error()))
+	}
+}
+
 // cancelOlder cancels the runs of a flow that are older than its newest.
 func (s *scheduler) cancelOlder(ctx context.Context, flowID int64) error {
 	runs, err := s.store.RunLive(ctx, flowID)

@@ -113,7 +113,8 @@ func (s *scheduler) fireOneAfter(ctx context.Context, id int64) (run *Run, err e
 		return nil, err
 	}
 	s.log.InfoContext(ctx, "dataflow: flow starts after another one", slog.String(logFlow, run.FlowName), slog.Int64(logRun, run.ID), slog.String(logReason, run.Reason))
-	return run, s.cancelFor(ctx, s.flows.knownByID(id))
+	s.cancelReplaced(ctx, s.flows.knownByID(id))
+	return run, nil
 }
 
 // afterHeld says why a flow is not started after another one now. Empty: nothing is in the way.

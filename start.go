@@ -197,7 +197,7 @@ func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time
 	if tx != nil {
 		run, err = f.insertRun(ctx, tx, s, at, job)
 	} else if run, err = f.insertRunAlone(ctx, s, at, job); err == nil {
-		err = f.client.hasStarted(ctx, f, run)
+		f.client.hasStarted(ctx, f, run)
 	}
 	if err != nil {
 		return nil, public(fmt.Errorf("start run of flow %q: %w", f.Name, err))

@@ -111,3 +111,37 @@ func TestSchedule_CancelOther_Skew(t *testing.T) {
 		t.stop(client)
 	})
 }
+
+// Who asks for a run gets it, also if the runs that it replaces cannot be cancelled just then. A tick does that later.
+func TestSchedule_CancelOther_Refused(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		l := newLogs()
+		client := t.client(&dataflow.Config{Logger: l.logger(), Flows: []*dataflow.Flow{scheduled(24*time.Hour, dataflow.Schedule{Overlap: dataflow.OverlapCancelOther}, func(context.Context) error { return nil })}})
+		require.NoError(t, client.Register(t.Context()))
+		refuse, allow := "create trigger refuse before update on dataflow_run when new.cancel_requested_at is not null begin select raise(abort, 'not now'); end", "drop trigger refuse"
+		if t.isPostgres {
+			require.NoError(t, t.exec("create function refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$"))
+			refuse, allow = "create trigger refuse before update on dataflow_run for each row when (new.cancel_requested_at is not null) execute function refuse()", allow+" on dataflow_run"
+		}
+		first, err := client.Enqueue(t.Context(), "f", nil)
+		require.NoError(t, err)
+		require.NoError(t, t.exec(refuse))
+
+		soon := &dataflow.TriggerOptions{At: time.Unix(1, 0)}
+		second, err := client.Enqueue(t.Context(), "f", soon)
+		require.NoError(t, err)
+		require.NotEqual(t, first.ID, second.ID)
+		again, err := client.Trigger(t.Context(), "f", soon)
+		require.NoError(t, err)
+		require.Equal(t, second.ID, again.ID)
+		many, err := client.TriggerMany(t.Context(), []dataflow.TriggerManyParams{{Flow: "f", Options: soon}})
+		require.NoError(t, err)
+		require.Equal(t, second.ID, many[0].Run.ID)
+		require.Len(t, l.lines("could not cancel the runs that a new one replaces"), 3)
+
+		require.NoError(t, t.exec(allow))
+		t.tick(client)
+		require.Equal(t, int64(1), t.number("select count(*) from dataflow_run where state = 'cancelled'"))
+	})
+}
