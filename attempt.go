@@ -52,7 +52,8 @@ type attempt struct {
 	chain  chain
 	writer stepWriter
 
-	loaded json.RawMessage // where a first load in ranges has come; nil: there was none
+	loaded     json.RawMessage // where a first load in ranges has come; nil: there was none
+	loadedRows int64           // how many rows its ranges have written
 
 	begun   bool // the record loop has begun before in this attempt
 	preview bool // it is a dry run

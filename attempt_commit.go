@@ -19,6 +19,7 @@ type step struct {
 	seq     int64
 	cursor  json.RawMessage
 	delta   Counters
+	loaded  int64               // rows of the ranges of a first load
 	letters []*DeadLetterRecord // the batch's dead letters, kept with the checkpoint
 	writes  content
 	// writeAhead: the next batch may be written while this one is committed.
@@ -194,7 +195,7 @@ func (a *attempt) awaitPredecessor() error {
 func (a *attempt) checkpoint(s step) *RunCheckpointParams {
 	return &RunCheckpointParams{
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Scope: a.run.Scope, Slot: a.run.Slot,
-		Seq: s.seq, From: a.place.from(), Cursor: s.cursor, Delta: s.delta, Total: a.sizes.total, Lease: a.config.Lease, Letters: s.letters,
+		Seq: s.seq, From: a.place.from(), Cursor: s.cursor, Delta: s.delta, Loaded: s.loaded, Total: a.sizes.total, Lease: a.config.Lease, Letters: s.letters,
 	}
 }
 

@@ -387,6 +387,7 @@ type RunCheckpointParams struct {
 	From        json.RawMessage // where the run began, kept if there is one already
 	Cursor      json.RawMessage // nil: the source has none
 	Delta       Counters
+	Loaded      int64 // rows that the ranges of a first load have written: the checkpoint counts them, and the run does not
 	Total       *int64
 	Lease       time.Duration       // renewed if less than two thirds of it are left
 	Letters     []*DeadLetterRecord // stored as DeadLetterInsert does

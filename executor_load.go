@@ -44,7 +44,8 @@ type firstLoad struct {
 	executor *FlowExecutor
 	client   *Client
 	a        *attempt
-	left     int // looks at which a range waited that nobody works
+	left     int   // looks at which a range waited that nobody works
+	rows     int64 // that the ranges have written
 }
 
 // waitsForRanges begins WaitsFor of a run that waits for the ranges of a first load.
@@ -117,7 +118,9 @@ func (l *firstLoad) find(ctx context.Context) ([]*Run, error) {
 		return nil, err
 	}
 	of := make(map[int]*Run)
+	l.rows = 0
 	for _, run := range runs {
+		l.rows += run.Counters.Written
 		if _, part := run.rangeOf(); of[part] == nil {
 			of[part] = run
 		}
@@ -223,7 +226,7 @@ func (l *firstLoad) look(ctx context.Context, ranges []*Run) (over bool, err err
 		}
 	}
 	if done == len(ranges) {
-		l.a.loaded = ranges[done-1].UntilCursor
+		l.a.loaded, l.a.loadedRows = ranges[done-1].UntilCursor, l.rows
 		l.tell(ctx, "")
 		return true, nil
 	}

@@ -42,7 +42,7 @@ func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
 	if stored.Same(state.Cursor, a.place.cursor) || state.Seq < a.place.setSeq { // it is the same, or somebody has set our cursor since
 		return nil
 	}
-	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: state.Cursor, delta: state.Delta})
+	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: state.Cursor, delta: state.Delta, loaded: a.loadedRows})
 }
 
 // goOn claims the sink, and moves the flow's cursor to where a first load in ranges has come.
@@ -65,7 +65,7 @@ func (p *flowCode) goOn(ctx context.Context, a *attempt) error {
 			return a.sinkFenced(ctx, fmt.Errorf("write the sink's checkpoint: %w", err))
 		}
 	}
-	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: a.loaded})
+	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: a.loaded, loaded: a.loadedRows})
 }
 
 // warnOfEmptySink logs that a sink elsewhere knows nothing of the flow, although the flow has read

@@ -41,7 +41,7 @@ func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams,
 	b.Queue(q.store.text(progress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated, d.ReadAgain)
 	b.Queue(q.store.text(move), p.FlowID, p.Seq, cursor,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope, d.ReadAgain)
+		d.Read, d.Written+p.Loaded, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope, d.ReadAgain)
 	return letters
 }
 

@@ -162,7 +162,7 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 		secondsText(p.Lease), d.Updated, d.ReadAgain).Scan(&status.CancelRequested)
 	if err == nil {
 		err = q.one(ctx, sqlCheckpointMove, p.FlowID, p.Seq, cursor,
-			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope, d.ReadAgain)
+			d.Read, d.Written+p.Loaded, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope, d.ReadAgain)
 	}
 	if err = notFound(err); errors.Is(err, dataflow.ErrNotFound) {
 		return status, nil

@@ -132,3 +132,27 @@ func TestAfter_Circle(t *testing.T) {
 		require.NoError(t, third.Register(t.Context()))
 	})
 }
+
+// The rows of a first load are written by its ranges. They start what follows the flow, too.
+func TestAfter_FirstLoad(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		l := newChanging(40)
+		client := t.registered(t.loads(l, nil), following("report", dataflow.After{Flow: "l", OnlyIfRows: true}, nil))
+		_, err := t.execute(client, "l")
+		require.NoError(t, err)
+		t.requireLoaded(client, l)
+		t.tick(client)
+		require.EqualValues(t, 1, t.number(sqlAfterRuns))
+
+		_, err = t.execute(client, "l") // which writes nothing
+		require.NoError(t, err)
+		t.tick(client)
+		require.EqualValues(t, 1, t.number(sqlAfterRuns))
+		l.change(1)
+		_, err = t.execute(client, "l")
+		require.NoError(t, err)
+		t.tick(client)
+		require.EqualValues(t, 2, t.number(sqlAfterRuns))
+	})
+}
