@@ -107,6 +107,10 @@
 // The session's character set must be utf8mb4, which is the driver's default. In others, such as
 // charset=utf8, the server sends question marks for some characters, so a read of texts fails.
 //
+// The driver waits for the answer of a server that has gone silent for as long as the network does,
+// which may be for ever. With readTimeout=5m in the DSN it waits for five minutes, and the read or the
+// write begins anew. Give more than the longest page takes.
+//
 // A key column of [Keyset] may be a number, text, bytes, date, datetime or timestamp.
 // Text has the order of its collation. Keys that are equal by the collation, such as 'a'
 // and 'A', end the read with an error, like two equal keys. Other writers may commit rows
