@@ -323,7 +323,11 @@ func (l *firstLoad) workOne(ctx context.Context, ranges []*Run) bool {
 			return false
 		}
 		if !errors.Is(err, ErrAlreadyRunning) && !errors.Is(err, ErrRunFinished) && !errors.Is(err, ErrNotDue) {
-			l.a.log.WarnContext(ctx, "dataflow: could not work a range of the first load; trying again", slog.Int64("range", run.ID), slog.String(logError, err.Error()))
+			level := slog.LevelWarn
+			if errors.Is(err, ErrDisabled) { // it waits until somebody resumes the flow, as Why says
+				level = slog.LevelDebug
+			}
+			l.a.log.Log(ctx, level, "dataflow: could not work a range of the first load; trying again", slog.Int64("range", run.ID), slog.String(logError, err.Error()))
 		}
 	}
 	return false

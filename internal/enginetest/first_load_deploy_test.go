@@ -1,6 +1,7 @@
 package enginetest_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -49,5 +50,36 @@ func TestFirstLoad_TakenAway(t *testing.T) {
 		t.requireLoaded(newer, l)
 		require.Zero(t, t.number(liveRanges))
 		require.Contains(t, t.loadRanges(newer)[3].CancelReason, "the flow has no FirstLoad any more")
+	})
+}
+
+// While a flow is paused, its first load waits for the ranges, and does not warn of them at each look.
+func TestFirstLoad_PausedMeanwhile(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		l, said := newChanging(40), newLogs()
+		client := t.client(&dataflow.Config{Logger: said.logger(), PollInterval: 20 * time.Millisecond, Flows: []*dataflow.Flow{t.loads(l, dataflow.Heartbeat{BatchSize: 3})}})
+		require.NoError(t, client.Register(t.Context()))
+		var once sync.Once
+		var pauseErr error
+		l.onRead = func() {
+			once.Do(func() { _, pauseErr = client.Pause(context.WithoutCancel(t.Context()), "l", "ann", "a look") })
+		}
+		worked := make(chan error, 1)
+		go func() {
+			_, err := client.Trigger(t.Context(), "l", nil)
+			worked <- err
+		}()
+		const tried = "could not work a range of the first load"
+		require.Eventually(t, func() bool { return len(said.lines(tried)) > 3 }, patience, 10*time.Millisecond)
+		require.NoError(t, pauseErr)
+		for _, line := range said.lines(tried) {
+			require.Contains(t, line, "level=DEBUG")
+			require.Contains(t, line, "it is paused, by ann: a look")
+		}
+		_, err := client.Resume(t.Context(), "l", "ann", "")
+		require.NoError(t, err)
+		require.NoError(t, receive(t, worked))
+		t.requireLoaded(client, l)
 	})
 }
