@@ -32,7 +32,7 @@ func (r *reader) setBackNote(ctx context.Context, from Cursor) ([]string, error)
 	values, _ := rowmap.Place(from)
 	at, err := strconv.ParseInt(values[0], 10, 64)
 	if err != nil {
-		return nil, nil //nolint:nilerr // the read says what is wrong with it
+		return nil, nil // the read says what is wrong with it
 	}
 	var last int64
 	err = r.pool.QueryRow(ctx, lastNumberQuery, int64(key.TableOID), int16(key.TableAttributeNumber)).Scan(&last)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -234,12 +235,13 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 			idle.stop()
 		}
 	}()
-	req, err := build(limited)
+	plain := http.Header{} // see guarded
+	req, err := build(context.WithValue(limited, plainKey{}, plain))
 	if err != nil {
 		return nil, err
 	}
 	req.URL.RawQuery = escaped(req.URL.RawQuery)
-	req = req.WithContext(context.WithValue(req.Context(), plainKey{}, req.Header.Clone()))
+	maps.Copy(plain, req.Header)
 	if err := c.prepare(req); err != nil {
 		return nil, err
 	}
