@@ -309,7 +309,7 @@ func (c *Client) Replay(ctx context.Context, name string, params *ReplayParams) 
 			notes.Progress(ctx, step)
 			step.Done++
 			err := replay(ctx, c.pools.runs.store, f, l, &p)
-			c.noteReplay(ctx, report, l, err, len(p.IDs) > 0)
+			report.note(ctx, c.store, l, err, len(p.IDs) > 0)
 		}
 		if ctx.Err() != nil {
 			return report, public(ctx.Err())
@@ -325,22 +325,22 @@ func (c *Client) Replay(ctx context.Context, name string, params *ReplayParams) 
 	return report, nil
 }
 
-// noteReplay adds the outcome for a dead letter to a report. One that somebody else has closed meanwhile, such as another
+// note adds the outcome for a dead letter. One that somebody else has closed meanwhile, such as another
 // Replay, is left out unless it was chosen.
-func (c *Client) noteReplay(ctx context.Context, report *ReplayReport, l *DeadLetterRecord, err error, chosen bool) {
+func (r *ReplayReport) note(ctx context.Context, q Queries, l *DeadLetterRecord, err error, chosen bool) {
 	if errors.Is(err, errReplayed) {
 		if !chosen {
 			return
 		}
-		if now, lerr := letterOf(ctx, c.store, l.FlowName, l.ID); lerr == nil && now.ClosedAt != nil {
+		if now, lerr := letterOf(ctx, q, l.FlowName, l.ID); lerr == nil && now.ClosedAt != nil {
 			err = closedLetter(now)
 		}
 	}
 	if err != nil {
-		report.Failed[l.ID] = err
+		r.Failed[l.ID] = err
 		return
 	}
-	report.Replayed = append(report.Replayed, l.ID)
+	r.Replayed = append(r.Replayed, l.ID)
 }
 
 // replayPage is a page of dead letters with some that are to be replayed, how many these are,

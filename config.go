@@ -128,7 +128,8 @@ type Config struct {
 	// OnJobDiscarded, if set, is called when one of our River jobs is given up. Either
 	// its args cannot be read, so that there is no run, or its run has failed for good.
 	// In the second case OnRunFailed is called first. The error says why. The hook must
-	// not change the job.
+	// not change the job. A crash may lose the call or repeat it: use OnRunEnded for what
+	// must not be lost.
 	OnJobDiscarded func(ctx context.Context, job *rivertype.JobRow, err error)
 
 	// Observer is told what the client does with runs, for traces and metrics. Nil: nobody is.

@@ -109,7 +109,7 @@ func (s *stream) lookUp(ctx context.Context, conn *pgx.Conn) (*published, error)
 		return nil, fmt.Errorf("look up the tables of publication %q: %w", s.options.Publication, err)
 	}
 	if !everything {
-		s.tell(ctx, fmt.Sprintf("publication %q does not publish all of insert, update, delete and truncate: what it leaves out is not read", s.options.Publication))
+		s.tell(ctx, fmt.Sprintf("publication %q does not publish all of insert, update, delete and truncate: what it leaves out is not read. With a row filter, an update after which a row does not pass it is a delete all the same", s.options.Publication))
 	}
 	if p.tables, err = s.choose(ctx, conn, all); err != nil {
 		return nil, err
