@@ -70,10 +70,10 @@ func findText(v reflect.Value, where string, bad func(string) bool) (text, at st
 // writes none that was changed: it may encode them.
 func findOwn(v reflect.Value, where string, bad func(string) bool) (text, at string) {
 	var texts []string
-	switch kind := v.Kind(); {
-	case kind == reflect.String:
+	if v.Kind() == reflect.String {
 		texts = append(texts, v.String())
-	case kind == reflect.Struct:
+	}
+	if v.Kind() == reflect.Struct {
 		for i := range v.NumField() {
 			if field := reflect.Indirect(v.Field(i)); field.Kind() == reflect.String {
 				texts = append(texts, field.String())
