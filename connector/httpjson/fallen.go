@@ -29,13 +29,15 @@ func (r *reading[T]) fallen(at Cursor, p *page) *Cursor {
 		r.s.opts.Logger.Warn("dataflow: httpjson: the list has lost records while it was read, so that as many others may be missing from this run", slog.Int("lost", lost), slog.String("page", at.pageName()), slog.String("url", bare(r.s.address)))
 		return nil
 	}
-	r.highest, r.back = r.total+lost, nil
+	r.highest, r.back, r.lost = r.total+lost, nil, r.lost+lost
 	r.s.opts.Logger.Info("dataflow: httpjson: the list has lost records while it was read; the read goes back by as many", slog.Int("lost", lost), slog.String("page", at.pageName()), slog.String("url", bare(r.s.address)))
 	switch {
 	case lost <= len(r.before): // most lose fewer than a page has
 	case r.s.opts.Snapshot:
+		r.lost = 0
 		return r.anew(Cursor{})
 	default:
+		r.lost = 0
 		return r.seek(at)
 	}
 	next := at.on("")
@@ -50,10 +52,11 @@ func (r *reading[T]) fallen(at Cursor, p *page) *Cursor {
 	return &next
 }
 
-// readBefore returns how many records at the beginning of a page were read before the read went back to it.
+// readBefore returns how many records at the beginning of a page were read before the read went back to it: as many
+// as the list has lost at most. More records that are equal to some of them are others.
 func (r *reading[T]) readBefore(records []json.RawMessage) (n int) {
-	defer func() { r.back = nil }()
-	for n < len(records) && r.back[r.hash(records[n])] {
+	defer func() { r.back, r.lost = nil, 0 }()
+	for n < min(len(records), r.lost) && r.back[r.hash(records[n])] {
 		n++
 	}
 	return n

@@ -108,3 +108,25 @@ func TestSource_StreamedOffsetShrinks(t *testing.T) {
 	require.Contains(t, log.String(), "the list has lost records while it was read")
 	require.Contains(t, log.String(), "lost=1")
 }
+
+// Records without an ID may be equal. The read passes no more of them than the list has lost, also if it goes back twice.
+func TestSource_OffsetShrinksEqual(t *testing.T) {
+	t.Parallel()
+	for name, shrinks := range map[string][]int{"once": {2}, "at the end": {4}, "twice": {2, 3}} {
+		total, asked := 45, 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			offset, _ := strconv.Atoi(req.URL.Query().Get("offset"))
+			items := make([]order, max(0, min(10, total-offset)))
+			_ = json.NewEncoder(w).Encode(map[string]any{"total": total, "items": items})
+			if asked++; slices.Contains(shrinks, asked) {
+				total--
+			}
+		}))
+		t.Cleanup(server.Close)
+		ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &httpjson.Options{
+			Records: "items", AllowEqualPages: true, Paging: httpjson.Offset{Limit: 10, Total: "total"},
+		}), httpjson.Cursor{})
+		require.NoError(t, err, name)
+		require.Len(t, ids, total, name)
+	}
+}

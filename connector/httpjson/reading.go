@@ -53,6 +53,7 @@ type reading[T any] struct {
 	repeats   int            // how many pages in a row had only records of the page before
 	total     int            // of the records, as the page before says; 0: it does not
 	back      map[int64]bool // hashes of the records of the page before, after the read has gone back; nil: it has not
+	lost      int            // by how many records it has gone back since the page before
 	highest   int            // the total before the read went back; math.MaxInt: the total is of no use
 	backs     int            // how often the read has gone back since the last record
 	met       bool           // the record before that one is on this page of a stream
