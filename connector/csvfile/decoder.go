@@ -48,8 +48,8 @@ func newDecoder(row reflect.Value, plan []column, f *file) (*decoder, error) {
 		t.kind = kindOf(t.want)
 		d.targets = append(d.targets, t)
 	}
-	if len(wrong) > 0 && hasCR(f.header) {
-		return nil, f.oldMac(f.header)
+	if len(wrong) > 0 && f.oldMac {
+		return nil, f.endsInCR(f.header)
 	}
 	if len(wrong) > 0 {
 		return nil, f.permanent("%s. The columns are %s", strings.Join(wrong, "; "), quoted(f.header))

@@ -1,6 +1,7 @@
 package csvfile_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -168,6 +169,21 @@ func TestDialect_CROnlyFirstColumn(t *testing.T) {
 		require.ErrorContains(t, err, "its lines end in CR alone")
 		requirePermanent(t, err)
 	}
-	_, err := read(t, csvfile.Open[struct{ A string }](write(t, "a,\"b\rc\"\n1,2\n"), nil), nil)
-	require.NoError(t, err)
+}
+
+// A quoted name may have a line break of any kind, also in a file without records.
+func TestDialect_CRWithinName(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"a,\"b\rc\"\n", "a,\"b\r\nc\"\r\n", "a,\"b\r\nc\"", "a,b\r\r\n", "#\"x\"\r\na,\"\"\"b\rc\"\r\n"} {
+		for _, record := range []string{"", "1,2\r\n"} {
+			if record != "" && !strings.HasSuffix(file, "\n") {
+				continue
+			}
+			got, err := read(t, csvfile.Open[struct{ A string }](write(t, file+record), &csvfile.Options{Comment: '#'}), nil)
+			require.NoError(t, err, "%q", file)
+			require.Len(t, got, min(len(record), 1), "%q", file)
+		}
+		_, err := read(t, csvfile.Open[struct{ C string }](write(t, file), &csvfile.Options{Comment: '#'}), nil)
+		require.NotContains(t, fmt.Sprint(err), "CR alone", "%q", file)
+	}
 }

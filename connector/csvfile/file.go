@@ -23,6 +23,8 @@ type file struct {
 	header []string
 	// unique is true if no two columns have the same name.
 	unique bool
+	// oldMac is true if the header takes in other lines, which end in CR alone.
+	oldMac bool
 	// body is the cursor directly after the header.
 	body Cursor
 	// left is true if the file ends within the header, which may still be written.
@@ -58,8 +60,10 @@ func (f *file) readHeader() error {
 	if err != nil {
 		return err
 	}
+	from := recs.at.Offset
 	header, err := recs.next()
 	for f.opts.HeaderAt != "" && (err == nil || isRecordError(err)) && !f.hasCell(header, f.opts.HeaderAt) {
+		from = recs.at.Offset
 		header, err = recs.next()
 	}
 	f.left = recs.left
@@ -73,8 +77,12 @@ func (f *file) readHeader() error {
 	case err != nil:
 		return err
 	}
-	if rest, err := f.Bytes(recs.at.Offset, recs.at.Offset+1); err == nil && len(rest) == 0 && hasCR(header) {
-		return f.oldMac(header) // otherwise the file would have no records, if T needs the first column alone
+	if slices.ContainsFunc(header, func(name string) bool { return strings.Contains(name, "\r") }) {
+		size := recs.at.Offset - from
+		text, err := f.Bytes(from, recs.at.Offset+1)
+		if f.oldMac = err == nil && bareCR(text[:min(size, int64(len(text)))], f.opts.dialect().quote); f.oldMac && int64(len(text)) <= size {
+			return f.endsInCR(header) // otherwise the file would have no records, if T needs the first column alone
+		}
 	}
 	// The body gets its own reader, so these strings stay valid.
 	f.header, f.body = header, recs.at
@@ -91,13 +99,22 @@ func (f *file) readHeader() error {
 	return nil
 }
 
-// hasCR reports whether a header has a CR.
-func hasCR(header []string) bool {
-	return slices.ContainsFunc(header, func(name string) bool { return strings.Contains(name, "\r") })
+// bareCR reports whether a text has a CR within a line and outside of quotes.
+func bareCR(text []byte, quote int) bool {
+	quoted := false
+	for i, c := range text {
+		switch {
+		case int(c) == quote:
+			quoted = !quoted
+		case c == '\r' && !quoted && i+1 < len(text) && text[i+1] != '\r' && text[i+1] != '\n':
+			return true
+		}
+	}
+	return false
 }
 
-// oldMac is the error of a file whose header takes in other lines.
-func (f *file) oldMac(header []string) error {
+// endsInCR is the error of a file whose header takes in other lines.
+func (f *file) endsInCR(header []string) error {
 	return f.permanent("its lines end in CR alone, as in files of old Macs: convert them to LF. The file then has more lines than one; as it is, its columns are %s", quoted(header))
 }
 
