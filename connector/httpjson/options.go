@@ -102,8 +102,8 @@ type Options struct {
 	Header http.Header
 
 	// Client makes the requests. Nil means a client that follows no redirect to
-	// another host. Another client that follows one sends it neither
-	// what Auth adds nor Header.
+	// another host. Another client that follows one sends it Accept and Content-Type, and
+	// no other header.
 	Client *http.Client
 
 	// Timeout limits one request, including its response; with Stream, the wait for the

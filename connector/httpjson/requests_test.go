@@ -432,6 +432,32 @@ func TestSource_Redirected(t *testing.T) {
 	}
 }
 
+// A redirect to another host gets no handle of a session either, which may be a secret.
+func TestSource_RedirectedSession(t *testing.T) {
+	t.Parallel()
+	got := make(chan http.Header, 1)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		got <- req.Header
+		_, _ = fmt.Fprint(w, `[]`)
+	}))
+	t.Cleanup(other.Close)
+	home := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/login" {
+			_, _ = fmt.Fprint(w, `{"session":"secret"}`)
+			return
+		}
+		http.Redirect(w, req, other.URL, http.StatusTemporaryRedirect)
+	}))
+	t.Cleanup(home.Close)
+	_, _, err := read(t.Context(), t, httpjson.Source[order](home.URL, &httpjson.Options{
+		Client: &http.Client{}, Open: &httpjson.Open{URL: "/login", Path: "session", Param: "header:X-Session"},
+	}), httpjson.Cursor{})
+	require.NoError(t, err)
+	header := <-got
+	require.Empty(t, header.Get("X-Session"))
+	require.Equal(t, "application/json", header.Get("Accept"))
+}
+
 // An opening request goes through Auth, limits and retries like any other.
 func TestSource_Open(t *testing.T) {
 	t.Parallel()

@@ -111,7 +111,7 @@ func newSink[T any](address string, opts *SinkOptions) *sink[T] {
 		s.opts.KeyHeader = "Idempotency-Key"
 	}
 	s.call = httpcall.Caller{
-		Client: opts.Client, Header: opts.Header, Auth: opts.Auth,
+		Client: opts.Client, Header: opts.Header, KeyHeader: s.opts.KeyHeader, Auth: opts.Auth,
 		Timeout: opts.Timeout, MaxBodyBytes: opts.MaxBodyBytes, Tries: opts.Tries, MaxWait: opts.MaxWait,
 	}.WithDefaults()
 	return s

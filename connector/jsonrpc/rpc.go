@@ -184,6 +184,9 @@ func (s *server) bare() string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
+// keyHeader is the header by which a server knows a repeated request.
+const keyHeader = "Idempotency-Key"
+
 // post sends one call or a list of calls, and returns the body of the response. key
 // is the Idempotency-Key; "" sends none.
 func (s *server) post(ctx context.Context, key string, calls any) ([]byte, error) {
@@ -199,7 +202,7 @@ func (s *server) post(ctx context.Context, key string, calls any) ([]byte, error
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Accept", "application/json")
 		if key != "" {
-			req.Header.Set("Idempotency-Key", key)
+			req.Header.Set(keyHeader, key)
 		}
 		return req, nil
 	}, func(resp *httpcall.Response) error {

@@ -465,3 +465,24 @@ func TestSink_NotUTF8(t *testing.T) {
 	require.Equal(t, []int{1}, refused)
 	require.Equal(t, []row{{N: 1, Text: "café"}}, s.rows)
 }
+
+// A redirect to another host, which only a client of one's own follows, keeps the key by which the server knows a repeated
+// request, and no secret.
+func TestSink_RedirectKeepsKey(t *testing.T) {
+	t.Parallel()
+	got := make(chan http.Header, 1)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		got <- req.Header
+		var call struct{ ID any }
+		_ = json.NewDecoder(req.Body).Decode(&call)
+		_ = json.NewEncoder(w).Encode(map[string]any{"jsonrpc": "2.0", "id": call.ID, "result": nil})
+	}))
+	t.Cleanup(other.Close)
+	home := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(home.Close)
+	sink := newSink[int](home.URL, &SinkOptions{Client: &http.Client{}, Header: http.Header{"X-Secret": {"s"}}})
+	require.NoError(t, sink.Write(t.Context(), dataflow.SinkBatch[int]{ID: "batch", Rows: []int{1}, Keys: []string{"1"}}))
+	header := <-got
+	require.Equal(t, "batch", header.Get("Idempotency-Key"))
+	require.Empty(t, header.Get("X-Secret"))
+}

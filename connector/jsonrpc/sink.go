@@ -59,7 +59,7 @@ func newSink[T any](address string, opts *SinkOptions) *sink[T] {
 		opts = &SinkOptions{}
 	}
 	s := &sink[T]{opts: *opts, server: newServer(address, opts.Version, httpcall.Caller{
-		Client: opts.Client, Header: opts.Header, Auth: opts.Auth,
+		Client: opts.Client, Header: opts.Header, KeyHeader: keyHeader, Auth: opts.Auth,
 		Timeout: opts.Timeout, MaxBodyBytes: opts.MaxBodyBytes, Tries: opts.Tries, MaxWait: opts.MaxWait,
 	})}
 	switch {

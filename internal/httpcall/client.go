@@ -3,8 +3,10 @@ package httpcall
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/activedataflow/dataflow"
@@ -23,20 +25,17 @@ func sameHost(req *http.Request, via []*http.Request) error {
 	}
 }
 
-// plainKey is the key of a request's headers before Caller.Header and what Auth adds.
-type plainKey struct{}
-
-// guarded returns a copy of a client that sends a redirect to another host without Caller.Header and
-// what Auth adds. The connector's own headers stay, such as the Idempotency-Key.
-func guarded(client *http.Client) *http.Client {
+// guarded returns a copy of a client that sends a redirect to another host without the request's headers, which may hold
+// what Auth adds. It keeps the one that tells a repeated request.
+func guarded(client *http.Client, keyHeader string) *http.Client {
 	own, check := *client, client.CheckRedirect
 	own.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		if first := via[0].URL; !sameOrigin(first, req.URL) {
-			plain, _ := via[0].Context().Value(plainKey{}).(http.Header)
-			if plain = plain.Clone(); req.Body == nil { // after 303 there is none
-				plain.Del("Content-Type")
+			kept := []string{"Accept", http.CanonicalHeaderKey(keyHeader)}
+			if req.Body != nil { // after 303 there is none
+				kept = append(kept, "Content-Type")
 			}
-			req.Header = plain
+			maps.DeleteFunc(req.Header, func(name string, _ []string) bool { return !slices.Contains(kept, name) })
 		}
 		switch {
 		case check != nil:

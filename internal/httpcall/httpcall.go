@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -40,6 +39,8 @@ type Caller struct {
 	Home string
 	// Header is sent with each request.
 	Header http.Header
+	// KeyHeader is the name of the header that tells a repeated request. Empty means none.
+	KeyHeader string
 	// Auth changes each request before it is sent. After the status 401 it is called once
 	// more, with a request for which [TokenRejected] is true.
 	Auth func(*http.Request) error
@@ -93,7 +94,7 @@ func (c Caller) WithDefaults() *Caller {
 	if c.Client == nil {
 		c.Client = &http.Client{CheckRedirect: sameHost}
 	} else {
-		c.Client = guarded(c.Client)
+		c.Client = guarded(c.Client, c.KeyHeader)
 	}
 	c.Header = c.Header.Clone()
 	c.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
@@ -235,13 +236,11 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 			idle.stop()
 		}
 	}()
-	plain := http.Header{} // see guarded
-	req, err := build(context.WithValue(limited, plainKey{}, plain))
+	req, err := build(limited)
 	if err != nil {
 		return nil, err
 	}
 	req.URL.RawQuery = escaped(req.URL.RawQuery)
-	maps.Copy(plain, req.Header)
 	if err := c.prepare(req); err != nil {
 		return nil, err
 	}
