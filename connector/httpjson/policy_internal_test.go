@@ -270,6 +270,7 @@ func TestSink_Unchecked_Lists(t *testing.T) {
 		`[{"id":1,"error":"","reason":"new"},{"id":2,"error":"last try","failed":false},{"id":3,"reason":"returned"}]`,
 		`{"data":[{"id":1,"status":"active","message":"hello"},{"id":2,"status":"failed","body":"text"}]}`,
 		`[{"id":1,"errors":0,"body":["x"]},{"id":2,"errors":"none","message":"OK"}]`,
+		`[{"status":201,"reason":"Created","body":[{"id":1}]}]`,
 		`{"compositeResponse":[{"httpStatusCode":204,"body":null},{"httpStatusCode":200,"body":["x"]}]}`,
 	} {
 		require.NoError(t, unchecked(&httpcall.Response{Status: 200, Body: []byte(body)}, rows), body)

@@ -93,9 +93,7 @@ func refusesOne(list json.RawMessage, sent []json.RawMessage) error {
 // ("reason"), Kafka's REST proxy ("error_code"), Postmark ("ErrorCode"), Salesforce ("httpStatusCode") and
 // Splunk ("failed") do.
 func saysRefused(result map[string]json.RawMessage) bool {
-	status, _ := valueOf(result["status"]).(float64)
-	composite, _ := valueOf(result["httpStatusCode"]).(float64)
-	return httpcall.Failed(result) || status >= 400 || composite >= 400 || string(result["failed"]) == "true" ||
+	return httpcall.Failed(result) || hasErrorStatus(result) || string(result["failed"]) == "true" ||
 		slices.ContainsFunc([]string{"reason", "error_code", "ErrorCode"}, func(field string) bool { return !httpcall.SaysNone(result[field]) }) ||
 		isList(result["errors"])
 }
@@ -106,8 +104,16 @@ func saysWhy(result map[string]json.RawMessage) bool {
 	var body map[string]json.RawMessage
 	_ = json.Unmarshal(result["body"], &body) // or it is no object
 	failed := httpcall.Failed(result) || string(result["failed"]) == "true" || !httpcall.SaysNone(result["ErrorCode"])
-	return !httpcall.SaysNone(result["error"]) || !httpcall.SaysNone(result["errors"]) || !httpcall.SaysNone(body["error"]) || isList(result["body"]) ||
+	return !httpcall.SaysNone(result["error"]) || !httpcall.SaysNone(result["errors"]) || !httpcall.SaysNone(body["error"]) ||
+		hasErrorStatus(result) && isList(result["body"]) ||
 		failed && (!httpcall.SaysNone(result["message"]) || !httpcall.SaysNone(result["Message"]))
+}
+
+// hasErrorStatus reports whether a result has the status of an HTTP response that is an error.
+func hasErrorStatus(result map[string]json.RawMessage) bool {
+	status, _ := valueOf(result["status"]).(float64)
+	composite, _ := valueOf(result["httpStatusCode"]).(float64)
+	return max(status, composite) >= http.StatusBadRequest
 }
 
 // isList reports whether a value is a list that is not empty.
