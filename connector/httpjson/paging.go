@@ -164,7 +164,8 @@ type Offset struct {
 	HasMore string
 	// Total is the path of the number of records of the list, such as "total". If it falls
 	// within a read, records were removed and later ones have moved up: the read goes back by as
-	// many, so that none is lost. Empty means that the API does not say it.
+	// many, so that none is lost. Records that come at the same time hide as many that are
+	// removed. Empty means that the API does not say it.
 	Total string
 	// ShortPageEnds makes a page with fewer records than Limit the last, which saves a
 	// request. It loses records if the API caps Limit or hides records.
