@@ -1,10 +1,15 @@
 package dataflowpgx
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/sqlstate"
@@ -58,4 +63,25 @@ func storableEnd(narrow bool, p *dataflow.RunEndParams) *dataflow.RunEndParams {
 	failed.Error, failed.Stack = storable(narrow, failed.Error), storable(narrow, failed.Stack)
 	end.Error = &failed
 	return &end
+}
+
+// storableJobs does the same to the errors of River jobs that end. Their column is jsonb, which refuses
+// JSON's own escapes, too.
+func storableJobs(narrow bool, p *riverdriver.JobSetStateIfRunningManyParams) *riverdriver.JobSetStateIfRunningManyParams {
+	if !narrow {
+		return p
+	}
+	ends := *p
+	ends.ErrData = slices.Clone(p.ErrData)
+	for i, data := range ends.ErrData {
+		var failed rivertype.AttemptError
+		if data == nil || json.Unmarshal(data, &failed) != nil {
+			continue
+		}
+		failed.Error, failed.Trace = storable(narrow, failed.Error), storable(narrow, failed.Trace)
+		if escaped, err := json.Marshal(&failed); err == nil {
+			ends.ErrData[i] = escaped
+		}
+	}
+	return &ends
 }

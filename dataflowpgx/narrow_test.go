@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -75,4 +77,38 @@ func TestStore_EncodingLacksCharacters(t *testing.T) {
 			require.JSONEq(t, `"`+bad+`"`, string(letters[0].Payload))
 		})
 	}
+}
+
+// River stores the error of a job, too, and a run the trouble that it waits out.
+func TestStore_EncodingLacksCharactersOfJobs(t *testing.T) {
+	t.Parallel()
+	const bad = "中 😀 é"
+	failing := func(name string, err error) *dataflow.Flow {
+		transform := dataflow.Map(func(_ context.Context, s string) (string, error) { return s, err })
+		return dataflow.NewFlow(name, memory.Slice([]string{"a"}), transform, memory.NewSink[string]().Target(), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{}, MaxAttempts: 1})
+	}
+	pool := latin1(t)
+	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{
+		Flows: []*dataflow.Flow{failing("fails", errors.New(bad)), failing("waits", dataflow.Transient(errors.New(bad)))}, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	require.NoError(t, client.Migrate(t.Context()))
+	require.NoError(t, client.Start(t.Context()))
+	ctx := context.WithoutCancel(t.Context())
+	t.Cleanup(func() { require.NoError(t, client.Stop(ctx)) })
+	failed, err := client.Enqueue(t.Context(), "fails", nil)
+	require.NoError(t, err)
+	waiting, err := client.Enqueue(t.Context(), "waits", nil)
+	require.NoError(t, err)
+
+	const escaped = `\u4e2d \ud83d\ude00 \u00e9`
+	require.Eventually(t, func() bool {
+		var state, said string
+		err := pool.QueryRow(t.Context(), `select state::text, coalesce(errors[1] ->> 'error', '') from river_job where id = $1`, failed.RiverJobID).Scan(&state, &said)
+		return err == nil && state == "discarded" && strings.Contains(said, escaped)
+	}, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool {
+		run, err := client.Run(t.Context(), waiting.ID)
+		return err == nil && strings.Contains(run.WaitsFor, escaped)
+	}, time.Minute, 20*time.Millisecond)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
 )
 
 // riverDriver is River's driver of a pool.
@@ -26,6 +27,26 @@ func (d riverDriver) SupportsListener() bool {
 // connection is no longer the pool's.
 func (d riverDriver) GetListener(params *riverdriver.GetListenenerParams) riverdriver.Listener {
 	return &listener{Listener: d.Driver.GetListener(params), pool: d.pool}
+}
+
+// GetExecutor returns an executor that can store the error of a job. River would give up the ends of all
+// jobs that ended at the same time.
+func (d riverDriver) GetExecutor() riverdriver.Executor {
+	return executor{Executor: d.Driver.GetExecutor(), server: d.pool.server}
+}
+
+type executor struct {
+	riverdriver.Executor
+	server *server
+}
+
+func (e executor) JobSetStateIfRunningMany(ctx context.Context, params *riverdriver.JobSetStateIfRunningManyParams) ([]*rivertype.JobRow, error) {
+	narrow := e.server.narrow.Load()
+	jobs, err := e.Executor.JobSetStateIfRunningMany(ctx, storableJobs(narrow, params))
+	if lack := (*lackError)(nil); errors.As(e.server.lacks(narrow, err), &lack) {
+		jobs, err = e.Executor.JobSetStateIfRunningMany(ctx, storableJobs(true, params))
+	}
+	return jobs, err
 }
 
 type listener struct {

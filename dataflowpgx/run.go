@@ -194,8 +194,9 @@ func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue strin
 }
 
 func (q *queries) RunWaits(ctx context.Context, p *dataflow.RunWaitsParams) error {
-	_, err := q.db.Exec(ctx, q.store.text(sqlRunWaits), p.RunID, p.LeaseNumber, string(p.State), p.For, p.Ago.Microseconds(), p.Advanced)
-	return err
+	narrow := q.store.pool.narrow.Load()
+	_, err := q.db.Exec(ctx, q.store.text(sqlRunWaits), p.RunID, p.LeaseNumber, string(p.State), storable(narrow, p.For), p.Ago.Microseconds(), p.Advanced)
+	return q.store.pool.lacks(narrow, err)
 }
 
 func (q *queries) RunByID(ctx context.Context, id int64) (*dataflow.Run, error) {
