@@ -54,6 +54,6 @@ func (r *reader) setBackNote(ctx context.Context, from Cursor) ([]string, error)
 	case err != nil || follows:
 		return nil, err
 	}
-	return []string{fmt.Sprintf("the sequence of key column %q is at %d, before the cursor %d, so that rows that are added now are never read: the table was truncated with \"restart identity\", or the sequence was set back: "+
+	return []string{fmt.Sprintf("the sequence of key column %q is at %d, before the cursor %d, so that rows that get its numbers now are never read: the table was truncated with \"restart identity\", or the sequence was set back: "+
 		"set the cursor to the beginning (dataflow cursor set FLOW --beginning), or the sequence after the cursor", r.query.Key[0], last, at)}, nil
 }

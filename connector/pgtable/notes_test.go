@@ -123,7 +123,7 @@ func TestKeyset_SequenceSetBack(t *testing.T) {
 			continue
 		}
 		exec(t, pool, `insert into `+table+` (n) select generate_series(1, 2)`)
-		const want = `the sequence of key column "id" is at 2, before the cursor 30, so that rows that are added now are never read: the table was truncated with "restart identity", or the sequence was set back: set the cursor to the beginning (dataflow cursor set FLOW --beginning), or the sequence after the cursor`
+		const want = `the sequence of key column "id" is at 2, before the cursor 30, so that rows that get its numbers now are never read: the table was truncated with "restart identity", or the sequence was set back: set the cursor to the beginning (dataflow cursor set FLOW --beginning), or the sequence after the cursor`
 		require.Equal(t, []string{want}, said())
 		exec(t, pool, `insert into `+table+` (n) select generate_series(1, 30)`)
 		require.Empty(t, said())

@@ -378,7 +378,7 @@ func (s *tableSink) explain(err error) error {
 		return sqlstate.Explain(err)
 	case sqlstate.InvalidTextValue:
 		if pg.Routine == "cash_in" {
-			return fmt.Errorf("the text of an amount of money depends on lc_monetary of the session that has made it, and this session's is another one: alter the columns to numeric: %w", err)
+			return fmt.Errorf("this session, by its lc_monetary, reads no amount of money from a text: if the text was made in a session of another lc_monetary, alter the columns to numeric: %w", err)
 		}
 		return sqlstate.Explain(err)
 	case sqlstate.GeneratedAlways:
