@@ -4,10 +4,10 @@
 # github.com/uptrace/bun v1.3.0 and github.com/gocraft/dbr/v2 v2.7.6. SQLite. Needs npm.
 #
 # A good guess: two conditions that are given to a query one after the other both hold for each row that it finds or
-# deletes, so that the condition of a shop keeps the query within that shop, whatever the other one says. Seen, without
+# deletes, so that the condition of a month keeps the query within that month, whatever the other one says. Seen, without
 # an error, with "state = 'done' or state = 'void'" as the other one, in SQL:
 #   - squirrel, goqu, go-sqlbuilder, knex, kysely, drizzle and typeorm join the texts with AND as they are, and AND binds
-#     more closely than OR. So the order of another shop is deleted too. The same is so within sq.And and
+#     more closely than OR. So the order of another month is deleted too. The same is so within sq.And and
 #     drizzle's and(), which do write brackets, but around the whole.
 #   - gorm writes the brackets if OR stands between two spaces. If a line break or a tab is beside it, as in SQL of
 #     several lines, it does not. So a condition that was laid out anew deletes other rows than before.
@@ -41,7 +41,7 @@ const (
 
 type Order struct {
 	bun.BaseModel `bun:"orders"`
-	ID, Shop      int
+	ID, Month      int
 	State         string
 }
 
@@ -55,43 +55,43 @@ func main() {
 	db.SetMaxOpenConns(1)
 
 	deletes("squirrel", func() {
-		_, err := sq.Delete("orders").Where(finished).Where("shop = ?", 1).RunWith(db).Exec()
+		_, err := sq.Delete("orders").Where(finished).Where("month = ?", 1).RunWith(db).Exec()
 		check(err)
 	})
 	deletes("squirrel's sq.And", func() {
-		_, err := sq.Delete("orders").Where(sq.And{sq.Expr(finished), sq.Eq{"shop": 1}}).RunWith(db).Exec()
+		_, err := sq.Delete("orders").Where(sq.And{sq.Expr(finished), sq.Eq{"month": 1}}).RunWith(db).Exec()
 		check(err)
 	})
 	deletes("goqu", func() {
-		text, _, err := goqu.Delete("orders").Where(goqu.L(finished), goqu.Ex{"shop": 1}).ToSQL()
+		text, _, err := goqu.Delete("orders").Where(goqu.L(finished), goqu.Ex{"month": 1}).ToSQL()
 		check(err)
 		run(text)
 	})
 	deletes("go-sqlbuilder", func() {
 		b := sqlbuilder.DeleteFrom("orders")
-		text, args := b.Where(finished, b.Equal("shop", 1)).Build()
+		text, args := b.Where(finished, b.Equal("month", 1)).Build()
 		run(text, args...)
 	})
 	deletes("gorm, one line", func() {
-		check(g.Where(finished).Where("shop = ?", 1).Delete(&Order{}).Error)
+		check(g.Where(finished).Where("month = ?", 1).Delete(&Order{}).Error)
 	})
 	deletes("gorm, two lines", func() {
-		check(g.Where(twoLines).Where("shop = ?", 1).Delete(&Order{}).Error)
+		check(g.Where(twoLines).Where("month = ?", 1).Delete(&Order{}).Error)
 	})
 	deletes("dbr", func() {
 		text := dbr.NewBuffer()
-		check(dbr.DeleteFrom("orders").Where(finished).Where("shop = ?", 1).Build(dialect.SQLite3, text))
+		check(dbr.DeleteFrom("orders").Where(finished).Where("month = ?", 1).Build(dialect.SQLite3, text))
 		run(text.String(), text.Value()...)
 	})
 	deletes("bun", func() {
-		run(bun.NewDB(db, sqlitedialect.New()).NewDelete().Model((*Order)(nil)).Where(finished).Where("shop = ?", 1).String())
+		run(bun.NewDB(db, sqlitedialect.New()).NewDelete().Model((*Order)(nil)).Where(finished).Where("month = ?", 1).String())
 	})
 }
 
-// deletes prints the orders that a deletion of the finished ones of shop 1 leaves.
+// deletes prints the orders that a deletion of the finished ones of month 1 leaves.
 func deletes(name string, do func()) {
 	run("drop table if exists orders")
-	run("create table orders (id integer primary key, shop int, state text)")
+	run("create table orders (id integer primary key, month int, state text)")
 	run("insert into orders values (1, 1, 'done'), (2, 1, 'open'), (3, 2, 'done'), (4, 2, 'open')")
 	do()
 	var left string
@@ -128,26 +128,26 @@ const { Database } = await sqlite();
 
 async function deletes(name, run) {
   const db = new Database();
-  db.run(`create table orders (id integer primary key, shop int, state text);
+  db.run(`create table orders (id integer primary key, month int, state text);
     insert into orders values (1, 1, 'done'), (2, 1, 'open'), (3, 2, 'done'), (4, 2, 'open')`);
   const result = (await run(db)) ?? db;
   console.log(name, "leaves", result.exec("select group_concat(id, ' ') from orders")[0].values[0][0]);
 }
 
-await deletes("knex", (db) => void db.run(knex({ client: "sqlite3", useNullAsDefault: true })("orders").whereRaw(finished).where("shop", 1).del().toString()));
+await deletes("knex", (db) => void db.run(knex({ client: "sqlite3", useNullAsDefault: true })("orders").whereRaw(finished).where("month", 1).del().toString()));
 await deletes("kysely", (db) => {
   const parts = { createAdapter: () => new SqliteAdapter(), createDriver: () => new DummyDriver(), createQueryCompiler: () => new SqliteQueryCompiler() };
   const query = new Kysely({ dialect: parts }).deleteFrom("orders")
-    .where(sql`state = 'done' or state = 'void'`).where("shop", "=", 1).compile();
+    .where(sql`state = 'done' or state = 'void'`).where("month", "=", 1).compile();
   db.run(query.sql, query.parameters);
 });
 await deletes("drizzle", (db) => {
-  const orders = sqliteTable("orders", { shop: integer("shop") });
-  drizzle(db).delete(orders).where(and(text`state = 'done' or state = 'void'`, eq(orders.shop, 1))).run();
+  const orders = sqliteTable("orders", { month: integer("month") });
+  drizzle(db).delete(orders).where(and(text`state = 'done' or state = 'void'`, eq(orders.month, 1))).run();
 });
 await deletes("typeorm", async (db) => {
   const source = await new DataSource({ type: "sqljs", database: db.export() }).initialize();
-  await source.createQueryBuilder().delete().from("orders").where(finished).andWhere("shop = :shop", { shop: 1 }).execute();
+  await source.createQueryBuilder().delete().from("orders").where(finished).andWhere("month = :month", { month: 1 }).execute();
   return source.driver.databaseConnection;
 });
 JS

@@ -56,7 +56,7 @@ func main() {
 	withFranz("franz-go AtStart", brokers, kgo.NewOffset().AtStart())
 	groups := []string{"sarama", "franz-go AtEnd", "franz-go AfterMilli", "franz-go AtStart"}
 
-	for n := 1; !all(groups, "begun"); n++ { // until each has joined
+	for !all(groups, "begun") { // until each has joined
 		produce(0, "begun")
 		time.Sleep(time.Second)
 	}
@@ -68,7 +68,7 @@ func main() {
 	producer = writer
 	produce(1, "first")
 	produce(1, "second")
-	for n := 1; !all(groups, "late"); n++ { // until each has found the partition
+	for !all(groups, "late") { // until each has found the partition
 		produce(1, "late")
 		time.Sleep(time.Second)
 	}
