@@ -12,6 +12,7 @@ func afterRules() []rule {
 	return []rule{
 		{name: "Due", run: afterDue},
 		{name: "OnlyIfRows", run: afterOnlyIfRows},
+		{name: "Loaded", run: afterLoaded},
 		{name: "Place", run: afterPlace},
 		{name: "Chain", run: afterChain},
 		{name: "Waits", run: afterWaits, needs: concurrentWriters},
@@ -91,6 +92,19 @@ func afterOnlyIfRows(t *test) {
 	require.NoError(t, t.store.AfterDone(t.Context(), &want))
 	t.succeeded(orders.ID, 0)
 	require.Empty(t, t.dueAfter())
+}
+
+// Rows of the ranges of a first load count too, and the run that waited for them has written none itself.
+func afterLoaded(t *test) {
+	report, orders := t.flow("report"), t.flow("orders")
+	t.follow(report.ID, dataflow.After{Flow: "orders", OnlyIfRows: true})
+	c := t.inProgress(orders.ID)
+	p := progress(c)
+	p.From, p.Cursor, p.Loaded = raw("null"), raw("9"), 5
+	t.requireHeld(p)
+	t.end(ending(c, dataflow.RunSuccess))
+	require.Zero(t, t.run(c.Run.ID).Counters.Written)
+	require.Equal(t, []dataflow.DueAfter{{FlowID: report.ID, Upstream: "orders", RunID: c.Run.ID, Rows: 5}}, t.dueAfter())
 }
 
 // A flow begins with the next success of the one that it follows. Registering it again does not
