@@ -64,12 +64,14 @@ func (s *store) migrateUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.pool.Exec(ctx, s.text(sqlMigrationTable)); err != nil {
-		return fmt.Errorf("create table dataflow_migration: %w", err)
-	}
 	version, err := s.version(ctx)
 	if err != nil {
 		return err
+	}
+	if version == 0 { // otherwise the table is there, and the role may lack the right to make one
+		if _, err := s.pool.Exec(ctx, s.text(sqlMigrationTable)); err != nil {
+			return fmt.Errorf("create table dataflow_migration: %w", err)
+		}
 	}
 	return driverkit.Each(ctx, migration.Upto(all, version), func(m *migration.Migration) error {
 		err := s.step(ctx, m.Version > 1, func(tx pgx.Tx) error {

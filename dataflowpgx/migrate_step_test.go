@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -88,6 +89,26 @@ func TestMigrate_WaitEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorContains(t, err, "while it waited for transactions that use the tables")
 	require.NoError(t, store.CheckSchema(t.Context()), "nothing has changed")
+}
+
+// A service may migrate at each start as a role that makes no tables, if another one has made them.
+func TestMigrate_NothingToDo(t *testing.T) {
+	t.Parallel()
+	pool := template.Postgres(t)
+	config := pool.Config()
+	role := "app_" + config.ConnConfig.Database
+	_, err := pool.Exec(t.Context(), fmt.Sprintf(`revoke create on schema public from public; create role %q; grant select on all tables in schema public to %[1]q`, role))
+	require.NoError(t, err)
+	config.ConnConfig.RuntimeParams["role"] = role
+	as, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		as.Close()
+		_, _ = pool.Exec(context.WithoutCancel(t.Context()), fmt.Sprintf(`drop owned by %q; drop role %[1]q`, role))
+	})
+	_, err = as.Exec(t.Context(), `create table "other" (id int)`)
+	require.ErrorContains(t, err, "permission denied")
+	require.NoError(t, newStore(t, as).Migrate(t.Context()))
 }
 
 // Processes with a pool of one connection each take no lock, and may all find the same step to do. One
