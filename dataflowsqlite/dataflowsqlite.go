@@ -61,6 +61,7 @@ type store struct {
 	db    *sql.DB
 	clock func() time.Time
 	log   *slog.Logger
+	file  databaseFile
 
 	orphans sync.Map // of a *sql.Tx, the number of orphans before its rows; see CheckDeferred
 }

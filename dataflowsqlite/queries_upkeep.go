@@ -62,6 +62,9 @@ on conflict (id) do update set code_version = excluded.code_version, flows = exc
 	zone_data = excluded.zone_data, polls = excluded.polls,
 	seen_at = excluded.seen_at, until = excluded.until`
 
+// The path of the database's file, empty if it has none.
+const sqlFile = `select coalesce(file, '') from pragma_database_list where name = 'main'`
+
 const sqlProcessAlive = `
 update dataflow_process set seen_at = {now}, until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?2 || ' seconds') where id = ?1`
 
