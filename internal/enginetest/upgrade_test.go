@@ -89,3 +89,24 @@ func upgraded(t *testing.T, kind, dump string, version int) {
 	read := d.number("select sum(read) from dataflow_run")
 	require.EqualValues(t, 640, read, "the counters go on, too")
 }
+
+// After a migration down and up again, what the flows' code declares is stored anew, although it is the same code.
+func TestUpgrade_DownAndUp(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		register := func() *dataflow.Client {
+			report := dataflow.NewFlow("report", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{After: dataflow.After{Flow: "orders"}, Group: "shop"})
+			client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{plain("orders"), report}, Groups: map[string]int{"shop": 3}, CodeVersion: "v1"})
+			require.NoError(t, client.Register(t.Context()))
+			return client
+		}
+		client := register()
+		for _, version := range []int{14, 10, 1} {
+			require.NoError(t, client.MigrateDown(t.Context(), version))
+			require.NoError(t, client.Migrate(t.Context()))
+			client = register()
+			require.EqualValues(t, 1, t.number("select count(*) from dataflow_flow f join dataflow_after a on a.flow_id = f.id where name = 'report' and upstream = 'orders'"), version)
+			require.EqualValues(t, 1, t.number("select count(*) from dataflow_flow f join dataflow_group g on g.name = f.group_name where f.name = 'report' and max_runs = 3"), version)
+		}
+	})
+}
