@@ -226,7 +226,7 @@ func (s *session) waitForEnd(ctx context.Context, run *dataflow.Run) error {
 	for _, text := range obstacles {
 		s.note(text)
 	}
-	return s.follow(ctx, run)
+	return s.followWorked(ctx, run, &work{said: obstacles})
 }
 
 // unlessOver returns an error of a wait. If the wait was over, it says that instead.

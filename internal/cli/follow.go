@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,6 +55,9 @@ func (e *timeoutError) Error() string { return fmt.Sprintf("not ended within --t
 // followInterval is how often the state of a run is read.
 const followInterval = 200 * time.Millisecond
 
+// whyAfter is after how many of these a run that has not begun makes the command say why.
+const whyAfter = int(5 * time.Second / followInterval)
+
 // followPatience is for how long the state of a run may be unreadable, as while a database restarts.
 const followPatience = time.Minute
 
@@ -67,6 +71,7 @@ func (s *session) follow(ctx context.Context, run *dataflow.Run) error {
 type work struct {
 	outcome <-chan error // receives the error of the attempt, once
 	err     error
+	said    []string // why the run may wait, as the command has said it already
 }
 
 // end waits until the attempt is over. After an interrupt, that is when the batch was rolled
@@ -90,7 +95,7 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 	defer tick.Stop()
 	id := run.ID
 	seen, told := time.Now(), false //nolint:forbidigo // how long it takes, not what time it is
-	for {
+	for looks := 0; ; looks++ {
 		var err error
 		// That its own attempt has failed is what the command ends with.
 		if run.State != dataflow.RunPending || run.Attempt == 0 || w.outcome == nil && !w.failed() {
@@ -103,6 +108,8 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 			return s.interrupted(ctx, id, w)
 		case w.failed() && ctx.Err() == nil:
 			return s.triedAgain(run, w.err)
+		case looks == whyAfter && run.State == dataflow.RunPending:
+			f.sayWhy(ctx, run, w.said)
 		}
 		select {
 		case <-ctx.Done():
@@ -183,6 +190,19 @@ func (s *session) whyWaits(ctx context.Context, run *dataflow.Run) string {
 	}
 	first := max(0, slices.IndexFunc(e.Causes, func(c dataflow.Cause) bool { return c.Code == dataflow.CauseNotDue && c.RunID == run.ID }))
 	return s.inCommands(e.Causes[first].Text, name)
+}
+
+// sayWhy says why a run has not begun, unless that was said already.
+func (f *follower) sayWhy(ctx context.Context, run *dataflow.Run, said []string) {
+	why := f.whyWaits(ctx, run)
+	if ctx.Err() != nil || slices.Contains(said, why) {
+		return
+	}
+	if f.wide > 0 { // the line of the terminal stays as it is
+		_, _ = fmt.Fprintln(f.Out)
+		f.wide = 0
+	}
+	f.note("Run " + strconv.FormatInt(run.ID, 10) + " has not begun yet: " + why)
 }
 
 // follower writes each change of a run.

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +26,19 @@ func TestWait_Timeout(t *testing.T) {
 		require.Contains(t, t.fails(1, "backfill", "nightly", "--wait", "--timeout", "10ms"), "not ended within")
 		require.Contains(t, t.ok("run", "list", "nightly", "--state", "pending"), "backfill")
 		t.ok("enqueue", "orders", "--wait", "--timeout", "1m")
+	})
+}
+
+// A command that waits for a run which does not begin says why, once, after some seconds.
+func TestWait_Why(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated()
+		t.ok("enqueue", "nightly")
+		t.ok("flow", "pause", "nightly", "--reason", "month end")
+		said := t.fails(1, "run", "show", "1", "--follow", "--timeout", "8s")
+		require.Equal(t, 1, strings.Count(said, "Run 1 has not begun yet: "), said)
+		require.Regexp(t, `Run 1 has not begun yet: .*paused.*month end`, said)
 	})
 }
 
