@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-const named = `(?: if (?:not )?exists)? (?:"[^"]+"\.|\w+\.)?(\w+)`
+const named = `(?: if (?:not )?exists)? (?:"(?:[^"]|"")+"\.|\w+\.)?(\w+)`
 
 var (
 	indexStatement = regexp.MustCompile(`(?i)(create|create unique|drop) index` + named)

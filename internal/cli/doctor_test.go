@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
@@ -32,6 +33,7 @@ func TestDoctor_Schema(t *testing.T) {
 		"Flag":          {"Shop", dataflow.Config{}, []string{"--schema", "Shop"}},
 		"FlagGoesFirst": {"shop", dataflow.Config{Schema: "Shop"}, []string{"--schema", "shop"}},
 		"OddName":       {"My Shop", dataflow.Config{Schema: "My Shop"}, nil},
+		"Quotes":        {`My "Shop".x`, dataflow.Config{Schema: `My "Shop".x`}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -43,11 +45,12 @@ func TestDoctor_Schema(t *testing.T) {
 				return &config, nil
 			}
 			doctor := append([]string{"doctor"}, c.flags...)
-			shop.exec(`create schema "` + c.schema + `"`)
+			schema := pgx.Identifier{c.schema}.Sanitize()
+			shop.exec("create schema " + schema)
 			require.Contains(t, shop.fails(5, doctor...), "shop migrate up")
 			shop.ok(append([]string{"migrate", "up"}, c.flags...)...)
 			require.Regexp(t, `(?m)^indexes +ok +all indexes exist$`, shop.ok(doctor...))
-			shop.exec(`drop index "` + c.schema + `".dataflow_run_due, "` + c.schema + `".river_job_kind`)
+			shop.exec("drop index " + schema + ".dataflow_run_due, " + schema + ".river_job_kind")
 			require.Regexp(t, `(?m)^indexes +warning +missing or not valid: dataflow_run_due, river_job_kind;`, shop.ok(doctor...))
 			require.Regexp(t, `(?m)^indexes +ok +all indexes exist$`, other.ok("doctor"))
 		})
