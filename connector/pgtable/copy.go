@@ -42,7 +42,7 @@ type copier struct {
 	columns  []*column
 	encoders []encoder
 	names    string // the column names
-	types    string // a query that fails if the types of the columns have changed
+	types    string // a query that fails if the types of the columns have changed, or the table has got rules
 	arbiter  string // a statement that fails without a unique index of the key; empty for Insert
 	direct   bool   // true if COPY may write directly into the table
 
@@ -106,9 +106,9 @@ func newCopier(table pgx.Identifier, st *statement, t *target, how way) *copier 
 	return cp
 }
 
-// typesQuery returns a query that fails if the columns' types have changed. COPY's
-// binary format carries no types, so Postgres would misread the bytes of another
-// type. The transaction holds a lock on the table by then.
+// typesQuery returns a query that fails if the columns' types have changed, or if the table has got
+// rules. COPY's binary format carries no types, so Postgres would misread the bytes of another
+// type, and COPY fires no rules. The transaction holds a lock on the table by then.
 func typesQuery(table string, columns []*column) string {
 	var now, then []string
 	for _, c := range columns {
@@ -116,7 +116,7 @@ func typesQuery(table string, columns []*column) string {
 		then = append(then, strconv.FormatUint(uint64(c.declared), 10))
 	}
 	return "select (case when array[" + strings.Join(now, ", ") + "]::oid[] = '{" + strings.Join(then, ",") +
-		"}' then '0' else 'the columns of the table have changed' end)::int"
+		"}' and not (select relhasrules from pg_catalog.pg_class where oid = " + literal(table) + "::regclass) then '0' else 'the columns or rules of the table have changed' end)::int"
 }
 
 const (

@@ -88,3 +88,24 @@ func TestWritePartTx_ColumnChanged(t *testing.T) {
 	})
 	require.Equal(t, []string{"(1,5)", "(2,5)", "(3,6)"}, query(t, pool, `select id, cents from facts order by id`))
 }
+
+// COPY fires no rules. So a rule that is made meanwhile ends its use.
+func TestCopy_RuledMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, part := range []bool{false, true} {
+		pool := setup(t, createFacts)
+		s := newSink[fact]("facts", false, nil)
+		require.NoError(t, write(t, pool, s, fact{ID: 1}))
+		_, err := pool.Exec(t.Context(), `create rule none as on insert to facts where new.id > 2 do instead nothing`)
+		require.NoError(t, err)
+		if part {
+			inOneTx(t, pool, s, func(write func(...fact) error) {
+				require.NoError(t, write(fact{ID: 2}, fact{ID: 3}))
+				require.NoError(t, write(fact{ID: 4}))
+			})
+		} else {
+			require.NoError(t, write(t, pool, s, fact{ID: 2}, fact{ID: 3}))
+		}
+		require.Equal(t, []string{"(1)", "(2)"}, query(t, pool, `select id from facts order by id`))
+	}
+}
