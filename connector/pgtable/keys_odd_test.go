@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -33,6 +34,31 @@ func TestKeys_PaddedSource(t *testing.T) {
 			require.EqualValues(t, 2002, c.int(`select count(*) from copies`), "each row but one is still in the source")
 		})
 	}
+}
+
+// Rows that row security hides in the source are there, so that their copies must stay.
+func TestKeys_RowSecurity(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	c := ordersOf(t, pool, "shop", 100)
+	role := "reader_" + pool.Config().ConnConfig.Database
+	c.exec(`alter table orders enable row level security; create policy most on orders using (id > 3); create view visible as select * from orders where id > 1;
+		create role ` + role + `; grant usage on schema shop to ` + role + `; grant select on orders, visible to ` + role)
+	t.Cleanup(func() {
+		_, _ = pool.Exec(context.WithoutCancel(t.Context()), `drop owned by `+role)
+		_, _ = pool.Exec(context.WithoutCancel(t.Context()), `drop role `+role)
+	})
+	reader := open(t, pool.Config().ConnString(), pgx.QueryExecModeCacheStatement, map[string]string{"role": role})
+	of := reconcile.New(pgtable.Keys(reader, c.orders), pgtable.Keys(pool, c.copies), nil)
+	for _, err := range of.Read(t.Context(), dataflow.Request[reconcile.Cursor]{}) {
+		require.ErrorContains(t, err, "source: table shop.orders: row security is active for this role and may hide rows")
+		require.True(t, dataflow.IsPermanent(err))
+	}
+	found, _ := differences(t, c.compare(nil), reconcile.Cursor{}, -1)
+	require.Empty(t, found, "the owner sees all rows")
+	c.orders.Name = "shop.visible"
+	found, _ = differences(t, reconcile.New(pgtable.Keys(reader, c.orders), pgtable.Keys(pool, c.copies), nil), reconcile.Cursor{}, -1)
+	require.Equal(t, []string{"gone 1"}, found)
 }
 
 // The catalog keeps the version of the day when a collation was created, and a collation may have rules.

@@ -26,6 +26,10 @@ func agree(ctx context.Context, source, target *side) error {
 	p := keyrange.Plan{Ordered: true}
 	var own [2][]keyrange.Kind
 	var errs []error
+	if slices.ContainsFunc(from, func(c keyrange.Column) bool { return c.Hides }) {
+		errs = append(errs, source.wrap(errors.New("row security is active for this role and may hide rows, whose copies would be deleted: "+
+			"use a role with bypassrls, or the table's owner; if hidden rows are to count as gone, name a view that leaves them out")))
+	}
 	for i := range from {
 		kind, err := common(&from[i], &to[i])
 		if err != nil {

@@ -58,6 +58,8 @@ type Column struct {
 	Order string
 	// Digits are how many digits after the point a number or a time of the column keeps.
 	Digits int
+	// Hides is true if the database may hide rows of the table from the role.
+	Hides bool
 }
 
 // Plan is how one side is read.
