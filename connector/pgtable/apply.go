@@ -31,7 +31,8 @@ import (
 // Absent columns are left as they are. If an update has absent columns and finds no row, the
 // attempt fails: the table has lost a row. An insert or an update with all columns adds the
 // row if it is missing, and a delete of a missing row does nothing. A truncate truncates the
-// table, without "cascade". If other tables reference it, it deletes all rows.
+// table, without "cascade". If other tables reference it, it deletes all rows. As in SQL, a truncate
+// or a delete also removes rows of tables that inherit from the table.
 //
 // All changes go to the one table, whatever their Change.Table is. Apply does not look at
 // LSNs: use it for one source at a time. A change that was kept as a dead letter cannot be
@@ -206,7 +207,8 @@ func (s *applySink[T]) checkIdentity(table string, identity []string) error {
 	for _, name := range s.to.key {
 		if !slices.Contains(identity, name) {
 			return fmt.Errorf("the key column %q is not part of the replica identity of %s, which is %s: a delete does not carry it: "+
-				"apply by the columns of the replica identity, or let the source's table send the key: alter table %s replica identity full, or using index on exactly the key",
+				"apply by the columns of the replica identity, or let the source's table send the key: alter table %s replica identity full, or using index on exactly the key. "+
+				"Changes that are in the log stay without it: load the table again: alter publication … drop table, and add table",
 				name, table, rowmap.QuoteAll(identity, ", "), table)
 		}
 	}

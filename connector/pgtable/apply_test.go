@@ -184,6 +184,7 @@ func TestApply_Errors(t *testing.T) {
 		"no old row":         {accountChange{Op: pgtable.ChangeDelete}, `a delete without Old`},
 		"an unknown op":      {accountChange{Op: "merge"}, `unknown Op "merge"`},
 		"the wrong identity": {accountChange{Op: pgtable.ChangeDelete, Old: &account{Email: mail("a")}, Identity: []string{"email"}, Table: "public.account"}, `the key column "id" is not part of the replica identity of public.account, which is "email"`},
+		"the wrong identity in the log": {accountChange{Op: pgtable.ChangeDelete, Old: &account{Email: mail("a")}, Identity: []string{"email"}, Table: "public.account"}, "Changes that are in the log stay without it: load the table again: alter publication … drop table, and add table"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
