@@ -80,10 +80,15 @@ func (f *file) resume(ctx context.Context, c Cursor) (int64, error) {
 
 // unchanged returns an error if the file was cut or replaced while it was read up to an offset.
 func (f *file) unchanged(offset int64) error {
-	if err := f.Unchanged(offset); err != nil {
+	err := f.Unchanged(offset)
+	switch stale := (*files.StaleError)(nil); {
+	case errors.As(err, &stale):
 		return dataflow.Permanent(f.wrap(err))
+	case err != nil:
+		return f.wrap(err)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // stale returns the permanent error of a cursor that does not fit the file.

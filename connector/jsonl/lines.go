@@ -86,7 +86,7 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 		l.text = files.TrimMark(l.text)
 		if errors.Is(err, io.EOF) {
 			if err := f.Unchanged(at.Offset); err != nil {
-				return false, dataflow.Permanent(err)
+				return false, permanent(err)
 			}
 			if in.Left {
 				notes.Info(ctx, "the file ends within a line and was changed lately; a later run reads the line", slog.String("file", name), slog.Int64("line", at.Line+1))
@@ -126,8 +126,13 @@ func begin(ctx context.Context, f *files.File, at Cursor) (int64, error) {
 	} else {
 		start, err = f.TextStart()
 	}
+	return start, permanent(err)
+}
+
+// permanent marks an error that no retry can fix.
+func permanent(err error) error {
 	if stale := (*files.StaleError)(nil); errors.As(err, &stale) || errors.Is(err, files.ErrUTF16) {
-		err = dataflow.Permanent(err)
+		return dataflow.Permanent(err)
 	}
-	return start, err
+	return err
 }

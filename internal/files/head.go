@@ -31,34 +31,49 @@ func (f *File) Body(from int64) {
 // 0 for a stream. A later read compares it, to notice that another file has taken the place of
 // the one that was read.
 func (f *File) Head(offset int64) uint32 {
+	sum, _ := f.headSum(offset) // the next read meets the error again
+	return sum
+}
+
+func (f *File) headSum(offset int64) (uint32, error) {
 	if f.head.sum != 0 || f.info == nil {
-		return f.head.sum
+		return f.head.sum, nil
 	}
 	n := min(offset-f.head.from, headBytes)
 	if n <= 0 {
-		return 0
+		return 0, nil
 	}
 	text := f.head.text
 	if f.at != nil {
-		text, _ = f.Bytes(f.head.from, f.head.from+n) // the next read meets the error again
+		var err error
+		if text, err = f.Bytes(f.head.from, f.head.from+n); err != nil {
+			return 0, err
+		}
 	}
 	if int64(len(text)) < n {
-		return 0
+		return 0, nil
 	}
 	sum := max(1, crc32.Checksum(text[:n], crc32.MakeTable(crc32.Castagnoli)))
 	if n == headBytes {
 		f.head.sum = sum
 	}
-	return sum
+	return sum, nil
 }
 
 // SameHead returns a *[StaleError] if the first records are not those of a cursor at an offset.
 // sum is 0 if the cursor does not know them.
 func (f *File) SameHead(sum uint32, offset int64) error {
-	if now := f.Head(offset); sum != 0 && now != sum {
+	now, err := f.headSum(offset)
+	switch {
+	case sum == 0:
+		return nil
+	case err != nil:
+		return err
+	case now != sum:
 		return stale(false, "its first records were changed after they were read: the file was replaced, as by a rotation of logs")
+	default:
+		return nil
 	}
-	return nil
 }
 
 // Unchanged returns a *[StaleError] if the file was cut or replaced while it was read up to an
