@@ -152,11 +152,7 @@ func (p Place) List() ([]string, error) {
 	if !p.many {
 		return []string{p.name}, nil
 	}
-	list := filepath.Glob
-	if p.isFS {
-		list = func(pattern string) ([]string, error) { return fs.Glob(p.fsys, pattern) }
-	}
-	names, err := list(p.name)
+	names, err := p.glob(p.name)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", p.name, err)
 	}
@@ -186,10 +182,7 @@ func (p Place) After(cursor string) ([]string, error) {
 
 // isDir reports whether a name that matches a pattern is that of a directory.
 func (p Place) isDir(name string) bool {
-	stat, err := os.Stat(name)
-	if p.isFS {
-		stat, err = fs.Stat(p.fsys, name)
-	}
+	stat, err := p.stat(name)
 	return err == nil && stat.IsDir()
 }
 
