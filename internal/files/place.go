@@ -189,12 +189,32 @@ func (p Place) isDir(name string) bool {
 // gzipMagic is how a gzip file begins. No text begins so.
 const gzipMagic = "\x1f\x8b"
 
-// checkPacked returns an error for a file that is compressed by another program than gzip.
-func checkPacked(head []byte) error {
+// packedBytes is the length of the longest magic number of packed.
+const packedBytes = 6
+
+// packed returns the name of the program that has compressed a file that begins so, or "". Both zstd and
+// lz4 may begin with a frame that readers skip, as pzstd does.
+func packed(head []byte) string {
+	if len(head) >= 4 && head[0]&0xF0 == 0x50 && string(head[1:4]) == "\x2a\x4d\x18" {
+		return "zstd or lz4"
+	}
 	for magic, name := range map[string]string{"\x28\xb5\x2f\xfd": "zstd", "BZh91A": "bzip2", "\xfd7zXZ": "xz", "PK\x03\x04": "zip, as spreadsheets are", "\x04\x22\x4d\x18": "lz4"} {
 		if strings.HasPrefix(string(head), magic) {
-			return dataflow.Permanent(fmt.Errorf("the file is compressed by %s: decompress it, or read it by FromFunc", name))
+			return name
 		}
+	}
+	return ""
+}
+
+// mayBePacked reports whether a magic number of packed begins with these two bytes.
+func mayBePacked(head []byte) bool {
+	return len(head) == 2 && (slices.Contains([]string{"\x28\xb5", "BZ", "\xfd7", "PK", "\x04\x22"}, string(head)) || head[0]&0xF0 == 0x50 && head[1] == '\x2a')
+}
+
+// checkPacked returns an error for a file that is compressed by another program than gzip.
+func checkPacked(head []byte) error {
+	if name := packed(head); name != "" {
+		return dataflow.Permanent(fmt.Errorf("the file is compressed by %s: decompress it, or open it by FromFunc with a reader that does", name))
 	}
 	return nil
 }
@@ -228,7 +248,7 @@ func newFile(r io.ReadCloser, rest time.Duration) (*File, error) {
 	f := &File{closers: []io.Closer{r}, rest: rest}
 	f.info, _ = r.(stater)
 	if at, ok := r.(readerAt); ok && isRegular(at) {
-		head := make([]byte, 6)
+		head := make([]byte, packedBytes)
 		if n, err := at.ReadAt(head, 0); err == nil || errors.Is(err, io.EOF) {
 			if err := checkPacked(head[:n]); err != nil {
 				return nil, errors.Join(err, f.Close())
@@ -243,6 +263,14 @@ func newFile(r io.ReadCloser, rest time.Duration) (*File, error) {
 	head, err := f.stream.bytes(0, int64(len(gzipMagic)))
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
+	}
+	if mayBePacked(head) { // otherwise a slow stream would have to give more than two bytes
+		if head, err = f.stream.bytes(0, packedBytes); err == nil {
+			err = checkPacked(head)
+		}
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
 	if string(head) != gzipMagic {
 		return f, nil
