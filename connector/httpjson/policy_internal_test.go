@@ -188,6 +188,11 @@ func TestSink_Unchecked(t *testing.T) {
 		`{"ok":false,"error":"ratelimited"}`:                                          `the server reports errors: {"ok":false`,
 		`{"success":false}`:                                                           `the server reports errors`,
 		`{"error":{"message":"no"}}`:                                                  `the server reports errors`,
+		`{"partialSuccess":{"rejectedSpans":"3","errorMessage":"late"}}`:              `its field "partialSuccess" is`,
+		`{"partial_success":{"rejected_log_records":3}}`:                              `its field "partial_success" is`,
+		`{"partialSuccess":{"rejectedSpans":"0","errorMessage":"use v2"}}`:            "",
+		`{"writeResults":[{},null],"status":[{},{"code":6,"message":"exists"}]}`:      `status 1 of its field "status" is not 0`,
+		`{"status":[{"code":0,"message":""},{"code":200,"message":"OK"},{"code":9}]}`: "",
 		`{"status":"fail","data":{}}`:                                                 `the server reports errors`,
 		`{"status":"ok","success":true,"error":null,"failed":0,"FailedPutCount":0}`:   "",
 		`[{"success":false,"status":"failed"}]`:                                       "", // the rows, sent back

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
@@ -43,12 +44,47 @@ func unchecked(resp *httpcall.Response, sent []json.RawMessage) error {
 	if says() { // it may pass
 		return fmt.Errorf("the server reports errors: %.200s: set Check, which says what they mean", resp.Body)
 	}
+	for _, field := range []string{"partialSuccess", "partial_success"} {
+		if rejects(object[field]) {
+			return mayRefuse(fmt.Sprintf("its field %q is %.200s", field, object[field]))
+		}
+	}
+	if i := slices.IndexFunc(codes(object["status"]), func(code float64) bool { return code != 0 && (code < 200 || code > 299) }); i >= 0 {
+		return mayRefuse(fmt.Sprintf("status %d of its field %q is not 0, as in %.200s", i, "status", object["status"]))
+	}
 	for _, field := range []string{"results", "items", "responses", "offsets", "data", "compositeResponse"} {
 		if err := refusesOne(object[field], sent); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// rejects reports whether a partial success of OpenTelemetry's protocol has rejected rows. Its message alone is a hint.
+func rejects(text json.RawMessage) bool {
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(text, &fields) // or it is no object
+	for field, value := range fields {
+		if strings.HasPrefix(field, "rejected") && !httpcall.SaysNone(value) {
+			return true
+		}
+	}
+	return false
+}
+
+// codes returns the codes of a list of google.rpc.Status, as Firestore's batchWrite returns one for each row.
+func codes(list json.RawMessage) []float64 {
+	var statuses []map[string]any
+	if json.Unmarshal(list, &statuses) != nil {
+		return nil
+	}
+	found := make([]float64, len(statuses))
+	for i, status := range statuses {
+		if _, says := status["message"].(string); says {
+			found[i], _ = status["code"].(float64) // without one, it is 0
+		}
+	}
+	return found
 }
 
 // leaveOut removes from an object what a row that was sent has too: an API may send rows back.
