@@ -33,6 +33,8 @@ type reading[T any] struct {
 	warnedErrors bool
 	// warnedTwice is true after a warning of records that are read again.
 	warnedTwice bool
+	// warnedCut is true after a warning of a response that may have been cut.
+	warnedCut bool
 
 	seeking   bool           // the last record that was read is not found yet
 	passing   int64          // records that were passed while seeking

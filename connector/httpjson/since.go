@@ -42,7 +42,9 @@ const (
 	// OldestFirst is a list that grows at its end. It is the default.
 	OldestFirst Order = iota
 	// NewestFirst is a list that grows at its beginning. A run reads from the first page to
-	// the first record that it knows.
+	// the first record that it knows. Without Key, a record is known by its whole text: a new one that
+	// equals a known one ends the run, and new records after it are lost. Set Key, unless each record
+	// differs, such as by its time. A list that puts changed records first needs Since too.
 	NewestFirst
 )
 

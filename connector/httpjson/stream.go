@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"math"
 	"net/http"
 
@@ -173,6 +174,7 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 	}
 	_ = r.fallen(at, p) // it only warns
 	r.warnTwice(at, r.shift.moved)
+	r.warnCut(at, resp)
 	var content []json.RawMessage
 	if moved := r.shiftEnd(p.count); p.count > 0 && !moved {
 		content = []json.RawMessage{digest}
@@ -191,6 +193,15 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 		return nil, nil //nolint:nilnil // nil means the end
 	}
 	return &next, nil
+}
+
+// warnCut warns of JSON lines that may have been cut after a line, if no later run would read what is missing.
+func (r *reading[T]) warnCut(at Cursor, resp *httpcall.Response) {
+	if r.warnedCut || !r.s.opts.Lines || !resp.Endless || r.s.opts.Since == nil && r.s.opts.Order != NewestFirst {
+		return
+	}
+	r.warnedCut = true
+	r.s.opts.Logger.Warn("dataflow: httpjson: the response has neither a length nor chunks, as with HTTP/1.0, so that one that was cut after a line looks whole, and no later run would read the rest: let the server speak HTTP/1.1", slog.String("page", at.pageName()), slog.String("url", bare(r.s.address)))
 }
 
 // checkStream returns the error of Options.Check for a page that was read while it arrived.

@@ -3,6 +3,7 @@ package httpjson_test
 import (
 	"bufio"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -159,4 +160,41 @@ func TestSource_StreamSlow(t *testing.T) {
 	require.Equal(t, []int{1}, ids)
 	require.ErrorContains(t, err, "no response within 2s")
 	requireSignal(t, dataflow.Transient(errAny), err)
+}
+
+// JSON lines that end with their connection may have been cut after a line. The log says so, if no later run would
+// read the rest.
+func TestLines_MayBeCut(t *testing.T) {
+	t.Parallel()
+	line := `{"id":1,"at":"2026-11-27T10:00:00Z"}` + "\n"
+	since := &httpjson.Since{Path: "at", Param: "since"}
+	for _, c := range []struct {
+		header string
+		opts   httpjson.Options
+		warns  bool
+	}{
+		{"HTTP/1.0 200 OK\r\n", httpjson.Options{Since: since}, true},
+		{"HTTP/1.1 200 OK\r\nConnection: close\r\n", httpjson.Options{Order: httpjson.NewestFirst}, true},
+		{"HTTP/1.0 200 OK\r\n", httpjson.Options{}, false},
+		{fmt.Sprintf("HTTP/1.0 200 OK\r\nContent-Length: %d\r\n", len(line)), httpjson.Options{Since: since}, false},
+	} {
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		go func() {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = http.ReadRequest(bufio.NewReader(conn))
+			_, _ = fmt.Fprint(conn, c.header+"Date: Sat, 28 Nov 2026 10:00:00 GMT\r\n\r\n"+line)
+			_ = conn.Close()
+		}()
+		var logged strings.Builder
+		c.opts.Lines, c.opts.Logger = true, slog.New(slog.NewTextHandler(&logged, nil))
+		ids, _, err := read(t.Context(), t, httpjson.Source[order]("http://"+listener.Addr().String(), &c.opts), httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, []int{1}, ids)
+		require.Equal(t, c.warns, strings.Contains(logged.String(), "one that was cut after a line looks whole"), c.header)
+		require.NoError(t, listener.Close())
+	}
 }

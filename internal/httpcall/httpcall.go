@@ -258,6 +258,7 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 		return nil, err
 	}
 	got := &Response{Status: resp.StatusCode, Header: resp.Header, URL: req.URL, length: resp.ContentLength}
+	got.Endless = resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 && !resp.Uncompressed
 	if resp.Request != nil { // a custom transport may leave it nil
 		got.URL = resp.Request.URL
 	}

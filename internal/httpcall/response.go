@@ -22,6 +22,8 @@ type Response struct {
 	// Stream is the body of a stream. The caller must close it.
 	Stream io.ReadCloser
 	length int64 // as announced, or -1
+	// Endless is true if the response ends with its connection, as in HTTP/1.0: one that was cut looks whole.
+	Endless bool
 }
 
 // failure is an error that a retry may solve.
