@@ -22,7 +22,7 @@ import (
 // process begin; call it before the database is closed. It returns an error if the database
 // cannot be told.
 func (t *Telemetry) ReportFlows(client *dataflow.Client) (stop func(ctx context.Context) error, err error) {
-	r := &reporter{t: t, client: client}
+	r := &reporter{t: t, client: client, within: patience}
 	in := t.in
 	registration, err := t.meter.RegisterCallback(r.collect,
 		in.lag, in.logLag, in.flowState, in.failures, in.sinceGood, in.inProgress, in.waiting, in.oldestWait, in.deadLetters)
@@ -40,10 +40,15 @@ func (t *Telemetry) ReportFlows(client *dataflow.Client) (stop func(ctx context.
 // otherFlows is how often a process that does not report looks whether it has other flows now.
 const otherFlows = 5 * time.Minute
 
+// patience is the longest that a collection waits for the database and the sources: it holds up all other
+// metrics of the process, and Prometheus gives up after 10 s.
+const patience = 5 * time.Second
+
 // reporter reports the gauges of one client, if it is elected.
 type reporter struct {
 	t      *Telemetry
 	client *dataflow.Client
+	within time.Duration // see patience
 
 	mu      sync.Mutex // guards what follows
 	task    string     // that it wants to be elected for; empty: it does not know its flows
@@ -57,6 +62,8 @@ func (r *reporter) collect(ctx context.Context, o metric.Observer) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.asked.IsZero() || time.Since(r.asked) > r.t.options.GaugeAge {
+		ctx, cancel := context.WithTimeout(ctx, r.within)
+		defer cancel()
 		if err := r.ask(ctx); err != nil {
 			r.stats, r.asked = nil, time.Time{}
 			return fmt.Errorf("dataflowotel: look at the flows: %w", err)
