@@ -272,8 +272,12 @@ func (q *call) check() error {
 		return &problemError{http.StatusUnsupportedMediaType, "no_json", "send the header Content-Type: application/json"}
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(nil, q.Body, maxBody))
-	if err != nil {
-		return &problemError{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body cannot be read, or has more than %d bytes", maxBody)}
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return &problemError{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body has more than %d bytes", maxBody)}
+	case err != nil:
+		return &problemError{http.StatusBadRequest, "bad_body", "the body cannot be read to its end: " + err.Error()}
 	}
 	q.body = q.route.work.body()
 	if len(data) == 0 {

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -66,7 +67,7 @@ func (v *values) day(name string) time.Time {
 }
 
 // limit reads the size of a page.
-func (v *values) limit() int { return int(min(cmp.Or(v.number("limit"), pageSize), 1<<30)) }
+func (v *values) limit() int { return int(min(cmp.Or(v.number("limit"), pageSize), math.MaxInt)) }
 
 func (v *values) wrong(name, format string, args ...any) {
 	if v.err == nil {

@@ -1,6 +1,7 @@
 package dataflowhttp_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -334,6 +336,28 @@ func TestAPI_Refused(t *testing.T) {
 		}
 		big := map[string]any{"reason": strings.Repeat("x", 1<<20)}
 		require.Equal(t, "too_large", a.call(http.StatusRequestEntityTooLarge, "POST", "/flows/orders/pause", big)["code"])
+		require.Contains(t, a.call(http.StatusUnprocessableEntity, "GET", "/runs?limit=9999999999", nil)["detail"], "9999999999 is out of range")
+	})
+}
+
+// A body that breaks off is not too large.
+func TestAPI_BrokenBody(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		a := t.api(&dataflowhttp.APIOptions{Authorize: allow})
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", a.server.Listener.Addr().String())
+		require.NoError(t, err)
+		defer func() { require.NoError(t, conn.Close()) }()
+		_, err = io.WriteString(conn, "POST /ops/flows/orders/pause HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{\"reas\r\nno number\r\n")
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, resp.Body.Close()) }()
+		data, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusBadRequest, resp.StatusCode)
+		require.Contains(t, string(data), `"code":"bad_body"`)
+		require.Contains(t, string(data), "the body cannot be read to its end")
 	})
 }
 
