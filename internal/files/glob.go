@@ -17,16 +17,19 @@ func (p Place) glob(pattern string) ([]string, error) {
 	if whole, ok := p.fsys.(fs.GlobFS); ok {
 		return whole.Glob(pattern)
 	}
-	if !hasMeta(pattern) {
+	split, match, join := filepath.Split, filepath.Match, filepath.Join
+	if p.isFS {
+		split, match, join = path.Split, path.Match, path.Join
+	}
+	if _, err := match(pattern, ""); err != nil { // also if no file is there
+		return nil, err
+	}
+	if !p.hasMeta(pattern) {
 		_, err := p.lstat(pattern)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}
 		return []string{pattern}, err
-	}
-	split, match, join := filepath.Split, filepath.Match, filepath.Join
-	if p.isFS {
-		split, match, join = path.Split, path.Match, path.Join
 	}
 	dir, base := split(pattern)
 	switch {
@@ -36,7 +39,7 @@ func (p Place) glob(pattern string) ([]string, error) {
 		dir = dir[:len(dir)-1]
 	}
 	dirs := []string{dir}
-	if hasMeta(dir) {
+	if p.hasMeta(dir) {
 		var err error
 		if dirs, err = p.glob(dir); err != nil {
 			return nil, err
@@ -45,7 +48,7 @@ func (p Place) glob(pattern string) ([]string, error) {
 	var names []string
 	for _, d := range dirs {
 		entries, err := p.readDir(d)
-		if err != nil && !p.without(d, err, hasMeta(dir)) {
+		if err != nil && !p.without(d, err, p.hasMeta(dir)) {
 			return nil, err
 		}
 		for _, e := range entries {
@@ -69,7 +72,13 @@ func (p Place) without(dir string, err error, found bool) bool {
 	return err == nil && !stat.IsDir()
 }
 
-func hasMeta(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
+// hasMeta reports whether a name is a pattern, as path and filepath have it: a backslash is a separator on Windows.
+func (p Place) hasMeta(name string) bool {
+	if !p.isFS && filepath.Separator == '\\' {
+		return strings.ContainsAny(name, `*?[`)
+	}
+	return strings.ContainsAny(name, `*?[\`)
+}
 
 func (p Place) readDir(name string) ([]fs.DirEntry, error) {
 	if p.isFS {

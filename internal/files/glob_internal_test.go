@@ -44,6 +44,7 @@ func TestPlace_ListBreaks(t *testing.T) {
 		{pattern: "in/*/x", dir: "in/a", err: fs.ErrPermission, want: []string{"in/b/x"}},
 		{pattern: "in/a/*", dir: "in/a", err: fs.ErrPermission, text: "list in/a/*: readdir in/a: permission denied"},
 		{pattern: "out/*"},
+		{pattern: "out/[", text: "list out/[: syntax error in pattern"},
 		{pattern: "out"},
 		{pattern: "in/c", want: []string{"in/c"}},
 	} {
