@@ -272,7 +272,7 @@ func (r *reading[T]) yieldPage(ctx context.Context, p *page, at Cursor) (more bo
 // before it.
 func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) (more bool, err error) {
 	key := r.s.key(record)
-	sum := hash(record, key)
+	sum := hash(record, r.s.version(record, key))
 	if r.known[sum] {
 		return false, errKnown
 	}

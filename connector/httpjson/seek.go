@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
 // A cursor names a page and a place on it. Both may be wrong when a later read comes: records
@@ -75,7 +76,19 @@ func fits(page []int64, i int, last [3]int64, k int) bool {
 	return i == 0 || k+1 == len(last) || last[k+1] == 0 || page[i-1] == last[k+1] || !slices.Contains(page, last[k+1])
 }
 
-func (r *reading[T]) hash(record json.RawMessage) int64 { return hash(record, r.s.key(record)) }
+func (r *reading[T]) hash(record json.RawMessage) int64 {
+	return hash(record, r.s.version(record, r.s.key(record)))
+}
+
+// version returns a record's key. With NewestFirst and Since, it has the time too: a record that was changed is not
+// the one that is known.
+func (s *source[T]) version(record json.RawMessage, key string) string {
+	if key == "" || s.opts.Since == nil || s.opts.Order != NewestFirst {
+		return key
+	}
+	at, _ := httpcall.FindValid(record, s.opts.Since.Path) // or it has none
+	return key + "\x00" + string(at)
+}
 
 // seek looks for the last record in the rest of a list with NewestFirst, where later records
 // have moved it to a later page, or in all of any other list.

@@ -44,7 +44,8 @@ const (
 	// NewestFirst is a list that grows at its beginning. A run reads from the first page to
 	// the first record that it knows. Without Key, a record is known by its whole text: a new one that
 	// equals a known one ends the run, and new records after it are lost. Set Key, unless each record
-	// differs, such as by its time. A list that puts changed records first needs Since too.
+	// differs, such as by its time. A list that puts changed records first needs Since too: a record is
+	// then known by its key and its time.
 	NewestFirst
 )
 

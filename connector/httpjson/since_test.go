@@ -147,3 +147,28 @@ func TestSource_SinceAgain(t *testing.T) {
 		require.Equal(t, name != "" && name != "newest", rereads, name)
 	}
 }
+
+// A list sorted newest first by the time of the change begins with changed records: they do not hide the new ones
+// after them.
+func TestSource_NewestFirstChanged(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		a := newAPI(nil)
+		list := `{"id":2,"at":"2026-11-27T10:00:00Z"},{"id":1,"at":"2026-11-27T09:00:00Z"}]`
+		a.before = func(int, *http.Request) answer {
+			return reply(200, map[string]string{"Date": "Sat, 28 Nov 2026 10:00:00 GMT"}, `[`+list)
+		}
+		src := httpjson.Source[order]("https://api.test/x", &httpjson.Options{
+			Client: a.client(), Stream: stream, Key: "id", Order: httpjson.NewestFirst, Since: &httpjson.Since{Path: "at"},
+		})
+		ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, []int{2, 1}, ids)
+		list = `{"id":1,"at":"2026-11-27T12:00:00Z"},{"id":3,"at":"2026-11-27T11:00:00Z"},{"id":2,"at":"2026-11-27T10:00:00Z"}]`
+		for _, want := range [][]int{{1, 3}, nil} {
+			ids, at, err = read(t.Context(), t, src, at)
+			require.NoError(t, err)
+			require.Equal(t, want, ids)
+		}
+	}
+}
