@@ -237,6 +237,11 @@ func (p Place) Open(ctx context.Context, name string) (*File, error) {
 }
 
 func (p Place) openFile(name string) (fs.File, error) {
+	if _, asks := p.fsys.(fs.StatFS); asks || p.many && !p.isFS { // others would open it to tell
+		if stat, err := p.stat(name); err == nil && stat.Mode()&fs.ModeNamedPipe != 0 {
+			return nil, dataflow.Permanent(fmt.Errorf("%s: it is a named pipe, which waits for a writer: leave it out of the pattern, or read it by Open", name))
+		}
+	}
 	if p.isFS {
 		return p.fsys.Open(name)
 	}
