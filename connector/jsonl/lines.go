@@ -120,13 +120,40 @@ func begin(ctx context.Context, f *files.File, at Cursor) (int64, error) {
 	var err error
 	f.Body(0)
 	if at.Offset > 0 {
-		if start, err = f.Resume(ctx, at.Offset, at.Line, at.Line); err == nil {
+		if start, err = f.Resume(ctx, at.Offset, at.Line, at.Line); err != nil {
+			start, err = afterSpace(f, at.Offset, err)
+		}
+		if err == nil {
 			err = f.SameHead(at.Head, at.Offset)
 		}
 	} else {
 		start, err = f.TextStart()
 	}
 	return start, permanent(err)
+}
+
+// maxSpace is the most white space that may follow a value on its line after the value was read.
+const maxSpace = 64
+
+// afterSpace returns the byte at which a read goes on if only white space has come after the last value, and
+// the line break, if any. Otherwise it returns the error of a changed line.
+func afterSpace(f *files.File, offset int64, changed error) (int64, error) {
+	stale := (*files.StaleError)(nil)
+	if !errors.As(changed, &stale) || stale.Cut {
+		return 0, changed
+	}
+	after, err := f.Bytes(offset, offset+maxSpace)
+	if err != nil {
+		return 0, err
+	}
+	switch rest := bytes.TrimLeft(after, " \t\r"); {
+	case len(rest) > 0 && rest[0] == '\n':
+		return offset + int64(len(after)-len(rest)) + 1, nil
+	case len(rest) == 0 && len(after) < maxSpace:
+		return offset, nil
+	default:
+		return 0, changed
+	}
 }
 
 // permanent marks an error that no retry can fix.

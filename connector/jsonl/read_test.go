@@ -121,6 +121,9 @@ func TestResume_Grown(t *testing.T) {
 		{name: "Lines", file: "1\n", then: "1\n2\n3", want: []string{"line 2: 2", "line 3: 3"}},
 		{name: "LF", file: "1", then: "1\n2\n", want: []string{"line 2: 2"}},
 		{name: "CRLF", file: "1", then: "1\r\n2\n", want: []string{"line 2: 2"}},
+		{name: "Space", file: "{}", then: "{} \t\r\n2\n", want: []string{"line 2: 2"}},
+		{name: "SpaceAlone", file: "{}", then: "{} "},
+		{name: "SpaceAndMore", file: "{}", then: "{} 2\n", err: "line 1 was changed after it was read: no line ends at byte 2 now"},
 		{name: "SameLine", file: "1", then: "12\n", err: "line 1 was changed after it was read: no line ends at byte 1 now"},
 		{name: "Cut", file: "1\n", then: "", err: "the file has 0 bytes, but the cursor is at byte 2 (line 1): the file was cut or replaced"},
 	} {
@@ -128,7 +131,7 @@ func TestResume_Grown(t *testing.T) {
 			t.Run(tt.name+form, func(t *testing.T) {
 				t.Parallel()
 				path := write(t, "data", encode([]byte(tt.file)))
-				src := jsonl.Open[int](path, nil)
+				src := jsonl.Open[any](path, nil)
 				texts, cursors, err := read(t, src, nil)
 				require.NoError(t, err)
 				require.Len(t, texts, 1)
