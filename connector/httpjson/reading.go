@@ -272,8 +272,8 @@ func (r *reading[T]) yieldPage(ctx context.Context, p *page, at Cursor) (more bo
 // before it.
 func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) (more bool, err error) {
 	key := r.s.key(record)
-	sum := hash(record, r.s.version(record, key))
-	if r.known[sum] {
+	sum := hash(record, key)
+	if len(r.known) > 0 && r.isKnown(record) {
 		return false, errKnown
 	}
 	if len(r.again) > 0 {
@@ -345,7 +345,7 @@ func (r *reading[T]) note(at *Cursor, records []json.RawMessage) {
 	}
 	var hashes []int64
 	for _, record := range records[:min(len(records), maxKnown)] {
-		hashes = append(hashes, r.hash(record))
+		hashes = append(hashes, r.mark(record))
 	}
 	*to = known(hashes)
 }

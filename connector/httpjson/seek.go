@@ -76,18 +76,28 @@ func fits(page []int64, i int, last [3]int64, k int) bool {
 	return i == 0 || k+1 == len(last) || last[k+1] == 0 || page[i-1] == last[k+1] || !slices.Contains(page, last[k+1])
 }
 
-func (r *reading[T]) hash(record json.RawMessage) int64 {
-	return hash(record, r.s.version(record, r.s.key(record)))
+func (r *reading[T]) hash(record json.RawMessage) int64 { return hash(record, r.s.key(record)) }
+
+// mark is the hash by which a later run knows a record. With NewestFirst, Since and Key it has the time too: a record
+// that was changed is not the one that is known.
+func (r *reading[T]) mark(record json.RawMessage) int64 {
+	key := r.s.key(record)
+	if key == "" || r.s.opts.Since == nil || r.s.opts.Order != NewestFirst {
+		return hash(record, key)
+	}
+	at, _ := httpcall.FindValid(record, r.s.opts.Since.Path) // or it has none
+	return hash(record, key+"\x00"+string(at))
 }
 
-// version returns a record's key. With NewestFirst and Since, it has the time too: a record that was changed is not
-// the one that is known.
-func (s *source[T]) version(record json.RawMessage, key string) string {
-	if key == "" || s.opts.Since == nil || s.opts.Order != NewestFirst {
-		return key
+// isKnown reports whether an earlier run has read a record. A cursor of an earlier version knows it by its
+// key alone; it was changed since then if it has a later time than all that were read.
+func (r *reading[T]) isKnown(record json.RawMessage) bool {
+	mark, sum := r.mark(record), r.hash(record)
+	if r.known[mark] || mark == sum || !r.known[sum] {
+		return r.known[mark]
 	}
-	at, _ := httpcall.FindValid(record, s.opts.Since.Path) // or it has none
-	return key + "\x00" + string(at)
+	t, err := r.s.opts.Since.of(record)
+	return err != nil || r.until.IsZero() || !t.After(r.until)
 }
 
 // seek looks for the last record in the rest of a list with NewestFirst, where later records
@@ -108,7 +118,7 @@ func (r *reading[T]) seekFrom(start Cursor) *Cursor {
 
 // passed goes on after a page that does not have the last record that was read.
 func (r *reading[T]) passed(at Cursor, p *page) (*Cursor, error) {
-	known := slices.ContainsFunc(p.records, func(record json.RawMessage) bool { return r.known[r.hash(record)] })
+	known := slices.ContainsFunc(p.records, r.isKnown)
 	if p.next != "" && !known {
 		next := at.on(p.next)
 		return &next, nil

@@ -172,3 +172,23 @@ func TestSource_NewestFirstChanged(t *testing.T) {
 		}
 	}
 }
+
+// A cursor from before Since was set, or of an earlier version, knows records by their keys alone. They are not read again.
+func TestSource_NewestFirstKnownByKey(t *testing.T) {
+	t.Parallel()
+	a := newAPI(nil)
+	a.before = func(int, *http.Request) answer {
+		return reply(200, nil, `[{"id":2,"at":"2026-11-27T10:00:00Z"},{"id":1,"at":"2026-11-27T09:00:00Z"}]`)
+	}
+	options := &httpjson.Options{Client: a.client(), Key: "id", Order: httpjson.NewestFirst}
+	ids, at, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/x", options), httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 1}, ids)
+	options.Since = &httpjson.Since{Path: "at"}
+	for _, since := range []string{"", "2026-11-27T10:00:00Z"} {
+		at.Since = since
+		ids, _, err = read(t.Context(), t, httpjson.Source[order]("https://api.test/x", options), at)
+		require.NoError(t, err)
+		require.Empty(t, ids, since)
+	}
+}

@@ -103,7 +103,7 @@ func (r *reading[T]) openPage(ctx context.Context, at Cursor) (*httpcall.Respons
 // streamed takes record i of a stream.
 func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record json.RawMessage) error {
 	if to := r.noted(at); to != nil && i < maxKnown && (r.s.opts.Order == OldestFirst || !r.seeking && i >= began.Skip) {
-		*to = joinKnown(*to, known([]int64{r.hash(record)}))
+		*to = joinKnown(*to, known([]int64{r.mark(record)}))
 	}
 	moved := !r.seeking && r.s.shifts() && r.shift.add(i, record)
 	held := false
