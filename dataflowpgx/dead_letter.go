@@ -63,7 +63,7 @@ func letterArgs(letters []*dataflow.DeadLetterRecord, narrow bool) []any {
 	payloads := make([]*string, len(letters))
 	retries, tries, sinkKeys, identities := make([]int64, len(letters)), make([]int, len(letters)), make([]string, len(letters)), make([]string, len(letters))
 	for i, l := range letters {
-		flows[i], runs[i], stages[i], keys[i], errs[i] = l.FlowID, l.RunID, string(l.Stage), l.Key, storable(narrow, l.Error)
+		flows[i], runs[i], stages[i], keys[i], errs[i] = l.FlowID, l.RunID, string(l.Stage), storable(narrow, l.Key), storable(narrow, l.Error)
 		if payloads[i] = nullJSON(l.Payload); payloads[i] != nil {
 			*payloads[i] = storable(narrow, *payloads[i]) // JSON has the same escapes
 		}

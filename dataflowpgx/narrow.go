@@ -16,8 +16,8 @@ import (
 )
 
 // A database of another encoding than UTF-8 refuses a text with a character that its encoding lacks,
-// such as LATIN1 of Chinese. An error may quote any record. So once a text was refused, the texts of
-// errors are stored with escapes.
+// such as LATIN1 of Chinese. An error may quote any record, and a key may name any file. So once a text was refused,
+// the texts of errors and the keys of dead letters are stored with escapes.
 
 // lackError says that a text was refused which was not escaped. The next try escapes it.
 type lackError struct{ err error }

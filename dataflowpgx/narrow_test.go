@@ -3,6 +3,7 @@ package dataflowpgx_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -111,4 +112,40 @@ func TestStore_EncodingLacksCharactersOfJobs(t *testing.T) {
 		run, err := client.Run(t.Context(), waiting.ID)
 		return err == nil && strings.Contains(run.WaitsFor, escaped)
 	}, time.Minute, 20*time.Millisecond)
+}
+
+// named is a source whose records have keys of their own.
+type named struct{ keys []string }
+
+func (n named) Read(context.Context, dataflow.Request[dataflow.NoCursor]) iter.Seq2[dataflow.Item[string, dataflow.NoCursor], error] {
+	return func(yield func(dataflow.Item[string, dataflow.NoCursor], error) bool) {
+		for _, key := range n.keys {
+			if !yield(dataflow.Item[string, dataflow.NoCursor]{Value: key, Key: key}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// The key of a bad record may have such characters, too, as the name of a file has.
+func TestStore_EncodingLacksKey(t *testing.T) {
+	t.Parallel()
+	flow := dataflow.NewFlow("keys", named{keys: []string{"a", "中.csv:7"}}, dataflow.Map(func(_ context.Context, s string) (string, error) {
+		if s != "a" {
+			return s, errors.New("bad")
+		}
+		return s, nil
+	}), memory.NewSink[string]().Target(), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{}, OnBadRecord: dataflow.DeadLetterUpTo(5), MaxAttempts: 1})
+	client, err := dataflow.NewClient(dataflowpgx.New(latin1(t)), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	require.NoError(t, client.Migrate(t.Context()))
+	require.NoError(t, client.Register(t.Context()))
+	for range 2 {
+		_, err = client.Trigger(t.Context(), "keys", nil)
+		require.NoError(t, err)
+		letters, err := client.DeadLetters(t.Context(), nil)
+		require.NoError(t, err)
+		require.Len(t, letters, 1)
+		require.Equal(t, `\u4e2d.csv:7`, letters[0].Key)
+	}
 }
