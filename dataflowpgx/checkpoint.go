@@ -29,17 +29,17 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	}
 	tag, moveErr := results.Exec()
 	status.Held = status.Held && tag.RowsAffected() == 1
-	return status, errors.Join(err, moveErr, results.Close())
+	return status, letters.lacks(errors.Join(err, moveErr, results.Close()))
 }
 
 // queueCheckpoint queues the statements of a checkpoint: those of its dead letters, which
 // it returns, then progress, then move.
 func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams, progress, move string) (letters queuedLetters) {
-	d, cursor := p.Delta, nullJSON(p.Cursor)
-	c := driverkit.CheckpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
 	letters = q.queueLetters(b, p.Letters)
+	d, from, cursor := p.Delta, storableJSON(letters.narrow, p.From), storableJSON(letters.narrow, p.Cursor)
+	c := driverkit.CheckpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
 	b.Queue(q.store.text(progress), p.RunID, p.LeaseNumber,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated, d.ReadAgain)
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, from, cursor, p.Lease.Microseconds(), d.Updated, d.ReadAgain)
 	b.Queue(q.store.text(move), p.FlowID, p.Seq, cursor,
 		d.Read, d.Written+p.Loaded, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope, d.ReadAgain)
 	return letters
@@ -114,7 +114,7 @@ func answerOf(ctx context.Context, results pgx.BatchResults, letters queuedLette
 			return dataflow.LeaseStatus{}, nil
 		}
 		// If the connection broke, the commit may still have taken place.
-		return dataflow.LeaseStatus{}, sqlstate.Explain(fmt.Errorf("checkpoint: %w", lostAtCommit(ctx, err)))
+		return dataflow.LeaseStatus{}, sqlstate.Explain(fmt.Errorf("checkpoint: %w", letters.lacks(lostAtCommit(ctx, err))))
 	}
 	if err := commitAnswer(results); err != nil {
 		return dataflow.LeaseStatus{}, sqlstate.Explain(fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, err)))

@@ -50,11 +50,14 @@ func (q *queries) queueLetters(b *pgx.Batch, letters []*dataflow.DeadLetterRecor
 func (l queuedLetters) answers(results pgx.BatchResults) error {
 	for range l.n {
 		if _, err := results.Exec(); err != nil {
-			return fmt.Errorf("keep dead letters: %w", l.server.lacks(l.narrow, err))
+			return fmt.Errorf("keep dead letters: %w", l.lacks(err))
 		}
 	}
 	return nil
 }
+
+// lacks looks whether the database has refused a text of the statements, or of those queued with them.
+func (l queuedLetters) lacks(err error) error { return l.server.lacks(l.narrow, err) }
 
 // letterArgs returns the arguments of sqlDeadLetterInsert.
 func letterArgs(letters []*dataflow.DeadLetterRecord, narrow bool) []any {
@@ -64,9 +67,7 @@ func letterArgs(letters []*dataflow.DeadLetterRecord, narrow bool) []any {
 	retries, tries, sinkKeys, identities := make([]int64, len(letters)), make([]int, len(letters)), make([]string, len(letters)), make([]string, len(letters))
 	for i, l := range letters {
 		flows[i], runs[i], stages[i], keys[i], errs[i] = l.FlowID, l.RunID, string(l.Stage), storable(narrow, l.Key), storable(narrow, l.Error)
-		if payloads[i] = nullJSON(l.Payload); payloads[i] != nil {
-			*payloads[i] = storable(narrow, *payloads[i]) // JSON has the same escapes
-		}
+		payloads[i] = storableJSON(narrow, l.Payload)
 		retries[i], tries[i], sinkKeys[i], identities[i] = l.RetryFor.Microseconds(), l.TriesLeft, l.SinkKey, l.Identity
 	}
 	return []any{flows, runs, stages, keys, payloads, errs, retries, tries, sinkKeys, identities}

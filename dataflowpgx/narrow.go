@@ -17,7 +17,7 @@ import (
 
 // A database of another encoding than UTF-8 refuses a text with a character that its encoding lacks,
 // such as LATIN1 of Chinese. An error may quote any record, and a key may name any file. So once a text was refused,
-// the texts of errors and the keys of dead letters are stored with escapes.
+// the texts of errors, the keys of dead letters and cursors are stored with escapes.
 
 // lackError says that a text was refused which was not escaped. The next try escapes it.
 type lackError struct{ err error }
@@ -52,6 +52,15 @@ func storable(narrow bool, text string) string {
 		}
 	}
 	return b.String()
+}
+
+// storableJSON is storable for JSON, which has the same escapes.
+func storableJSON(narrow bool, raw json.RawMessage) *string {
+	text := nullJSON(raw)
+	if text != nil {
+		*text = storable(narrow, *text)
+	}
+	return text
 }
 
 // storableEnd does the same to the error of an attempt that ends.

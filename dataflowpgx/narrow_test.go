@@ -149,3 +149,29 @@ func TestStore_EncodingLacksKey(t *testing.T) {
 		require.Equal(t, `\u4e2d.csv:7`, letters[0].Key)
 	}
 }
+
+// A cursor may be a text with such characters, as of a key or of a file.
+func TestStore_EncodingLacksCursor(t *testing.T) {
+	t.Parallel()
+	var from []string
+	flow := dataflow.NewFlow("cursor", places{&from}, dataflow.Identity[string](), memory.NewSink[string]().Target(), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{}, MaxAttempts: 1})
+	client, err := dataflow.NewClient(dataflowpgx.New(latin1(t)), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	require.NoError(t, client.Migrate(t.Context()))
+	require.NoError(t, client.Register(t.Context()))
+	for range 2 {
+		_, err := client.Trigger(t.Context(), "cursor", nil)
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{"", "中😀"}, from)
+}
+
+// places is a source whose cursor is a text.
+type places struct{ from *[]string }
+
+func (p places) Read(_ context.Context, r dataflow.Request[string]) iter.Seq2[dataflow.Item[string, string], error] {
+	return func(yield func(dataflow.Item[string, string], error) bool) {
+		*p.from = append(*p.from, r.From)
+		yield(dataflow.Item[string, string]{Value: "a", Cursor: "中😀", Resume: true}, nil)
+	}
+}
