@@ -178,12 +178,12 @@ func TestApply_Errors(t *testing.T) {
 		change accountChange
 		want   string
 	}{
-		"a row is lost":      {updateOf(8, "x", "", "note"), `update of the row [8]: the table has no such row, and the update lacks "note", which it left unchanged`},
-		"a moved row":        {movedFrom(8, updateOf(9, "x", "", "note")), `update of the row [9]: the table has no such row`},
-		"a unique value":     {insertOf(3, "a", "x"), `insert of the row [3]: ERROR: duplicate key value violates unique constraint "account_email_key"`},
-		"no old row":         {accountChange{Op: pgtable.ChangeDelete}, `a delete without Old`},
-		"an unknown op":      {accountChange{Op: "merge"}, `unknown Op "merge"`},
-		"the wrong identity": {accountChange{Op: pgtable.ChangeDelete, Old: &account{Email: mail("a")}, Identity: []string{"email"}, Table: "public.account"}, `the key column "id" is not part of the replica identity of public.account, which is "email"`},
+		"a row is lost":                 {updateOf(8, "x", "", "note"), `update of the row [8]: the table has no such row, and the update lacks "note", which it left unchanged`},
+		"a moved row":                   {movedFrom(8, updateOf(9, "x", "", "note")), `update of the row [9]: the table has no such row`},
+		"a unique value":                {insertOf(3, "a", "x"), `insert of the row [3]: ERROR: duplicate key value violates unique constraint "account_email_key"`},
+		"no old row":                    {accountChange{Op: pgtable.ChangeDelete}, `a delete without Old`},
+		"an unknown op":                 {accountChange{Op: "merge"}, `unknown Op "merge"`},
+		"the wrong identity":            {accountChange{Op: pgtable.ChangeDelete, Old: &account{Email: mail("a")}, Identity: []string{"email"}, Table: "public.account"}, `the key column "id" is not part of the replica identity of public.account, which is "email"`},
 		"the wrong identity in the log": {accountChange{Op: pgtable.ChangeDelete, Old: &account{Email: mail("a")}, Identity: []string{"email"}, Table: "public.account"}, "Changes that are in the log stay without it: load the table again: alter publication … drop table, and add table"},
 	} {
 		t.Run(name, func(t *testing.T) {
