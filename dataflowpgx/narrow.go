@@ -2,16 +2,13 @@ package dataflowpgx
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
-	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
@@ -36,22 +33,10 @@ func (s *server) lacks(narrow bool, err error) error {
 
 // storable escapes all characters of a text but ASCII, as JSON would, if the database is narrow.
 func storable(narrow bool, text string) string {
-	if !narrow || !strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) {
+	if !narrow {
 		return text
 	}
-	var b strings.Builder
-	for _, r := range text {
-		switch {
-		case r < utf8.RuneSelf:
-			b.WriteRune(r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
+	return driverkit.Escaped(text)
 }
 
 // storableJSON is storable for JSON, which has the same escapes.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 	"github.com/activedataflow/dataflow/internal/rowparts"
 	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
@@ -224,7 +225,7 @@ func (s *fence) inTx(ctx context.Context, flow string, fence int64, state json.R
 		// Update the checkpoint first: this waits only for another claim, and blocks
 		// later ones.
 		tag, err := tx.Exec(ctx, `update dataflow_sink_checkpoint set state = $3, updated_at = now() where flow = $1 and fence = $2`,
-			flow, fence, string(state))
+			flow, fence, storable(tx, state))
 		if err != nil {
 			return fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), err)
 		}
@@ -233,4 +234,13 @@ func (s *fence) inTx(ctx context.Context, flow string, fence int64, state json.R
 		}
 		return write(tx)
 	}))
+}
+
+// storable returns a state as a text that a database of any encoding stores. A cursor may have characters
+// that the database's encoding lacks, such as LATIN1 of Chinese.
+func storable(tx pgx.Tx, state json.RawMessage) string {
+	if tx.Conn().PgConn().ParameterStatus("server_encoding") == "UTF8" {
+		return string(state)
+	}
+	return driverkit.Escaped(string(state))
 }

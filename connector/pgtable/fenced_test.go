@@ -1,9 +1,12 @@
 package pgtable_test
 
 import (
+	"context"
+	"iter"
 	"log/slog"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -67,4 +70,29 @@ func TestInsertTo_NilPool(t *testing.T) {
 	flow := dataflow.NewFlow("far", memory.Slice(numberRows(1)), dataflow.Identity[number](), pgtable.InsertTo[number](nil, "numbers"), nil)
 	_, err := dataflow.NewClient(dataflowpgx.New(dbtest.Postgres(t)), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
 	require.ErrorContains(t, err, `Flows["far"].Target.pool: it is nil`)
+}
+
+// places is a source whose cursor is a text that LATIN1 lacks.
+type places struct{ from *[]string }
+
+func (p places) Read(_ context.Context, r dataflow.Request[string]) iter.Seq2[dataflow.Item[number, string], error] {
+	return func(yield func(dataflow.Item[number, string], error) bool) {
+		*p.from = append(*p.from, r.From)
+		yield(dataflow.Item[number, string]{Value: number{1}, Cursor: "中😀", Resume: true}, nil)
+	}
+}
+
+// The target's database keeps a cursor with characters that its encoding lacks.
+func TestInsertTo_EncodingLacksCursor(t *testing.T) {
+	t.Parallel()
+	own := setup(t)
+	other := open(t, inEncoding(t, "LATIN1"), pgx.QueryExecModeCacheStatement, map[string]string{"client_encoding": "UTF8"}, `create table numbers (n bigint)`)
+	var from []string
+	flow := dataflow.NewFlow("far", places{&from}, dataflow.Identity[number](), pgtable.InsertTo[number](other, "numbers"), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{}, MaxAttempts: 1})
+	for range 2 {
+		_, err := triggerFlow(t, own, flow)
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{"", "中😀"}, from)
+	require.Equal(t, []string{"2"}, texts(t, other, `select count(*)::text from numbers`))
 }
