@@ -217,7 +217,7 @@ func (r *reading[T]) end(at Cursor, later string) error {
 	if o.Snapshot || o.resumes() {
 		return nil
 	}
-	if o.Since != nil && r.records > 0 && at.High == "" {
+	if o.Since != nil && r.records > 0 && r.moved && at.High == "" {
 		return dataflow.Permanent(fmt.Errorf("no record of %s has a time at %q: check Since.Path", bare(r.s.address), o.Since.Path))
 	}
 	end := Cursor{Done: true, High: at.High, Known: joinKnown(at.Newest, at.Known)}
