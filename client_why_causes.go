@@ -384,11 +384,19 @@ func (w *why) after(ctx context.Context) (bool, error) {
 	case a.Due != nil:
 		w.add(CauseAfter, a.Due.RunID, nil, "It runs after flow %q. Run %d of that has succeeded, and a started client with this flow's code starts a run within its PollInterval.", a.Flow, a.Due.RunID)
 	case a.LastRun == 0:
-		w.add(CauseAfter, 0, nil, "It runs after flow %q, after %s. That has not succeeded yet.", a.Flow, which)
+		w.add(CauseAfter, 0, nil, "It runs after flow %q, after %s. That has not succeeded yet%s.", a.Flow, which, w.unlessWorked(a.Flow))
 	default:
-		w.add(CauseAfter, a.LastRun, nil, "It runs after flow %q, after %s. The last success there is run %d.", a.Flow, which, a.LastRun)
+		w.add(CauseAfter, a.LastRun, nil, "It runs after flow %q, after %s. The last success there is run %d%s.", a.Flow, which, a.LastRun, w.unlessWorked(a.Flow))
 	}
 	return true, nil
+}
+
+// unlessWorked says of a flow that no live process has its code. If no process is alive, another cause says so.
+func (w *why) unlessWorked(name string) string {
+	if len(w.processes) == 0 || slices.ContainsFunc(w.processes, func(p *Process) bool { return slices.Contains(p.Flows, name) }) {
+		return ""
+	}
+	return ", and no live process has its code: see whether it was renamed or removed"
 }
 
 // schedule adds when the flow runs by itself.

@@ -3,6 +3,7 @@ package enginetest_test
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -154,5 +155,31 @@ func TestAfter_FirstLoad(t *testing.T) {
 		require.NoError(t, err)
 		t.tick(client)
 		require.EqualValues(t, 2, t.number(sqlAfterRuns))
+	})
+}
+
+// Why says of a flow that follows one which was renamed since that no process works that one.
+func TestAfter_Renamed(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		report := following("report", dataflow.After{Flow: "orders"}, nil)
+		const gone = `, and no live process has its code: see whether it was renamed or removed.`
+		says := func(client *dataflow.Client) string {
+			why, err := client.Why(t.Context(), "report")
+			require.NoError(t, err)
+			return why.String()
+		}
+		old := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{plain("orders"), report}}))
+		require.NotContains(t, says(old), gone)
+		t.stop(old)
+		client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{plain("orders2"), report}}))
+		require.Contains(t, says(client), `after each successful run. That has not succeeded yet`+gone)
+		_, err := t.execute(t.registered(plain("orders")), "orders")
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { // its run has started, for what is due
+			runs, err := client.Runs(t.Context(), &dataflow.RunListParams{Flow: "report", States: []dataflow.RunState{dataflow.RunSuccess}})
+			return err == nil && len(runs) == 1
+		}, time.Minute, 10*time.Millisecond)
+		require.Contains(t, says(client), `The last success there is run 1`+gone)
 	})
 }
