@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -49,7 +50,8 @@ type Config struct {
 
 	// Schema is the Postgres schema of River's tables and ours. It must exist. Empty:
 	// River.Schema if that is set, else the first schema of the search path. With
-	// SQLite it must be empty.
+	// SQLite it must be empty. For [JobQueue], River takes names of at most 46 letters a to z, digits
+	// and underscores. No name may have an apostrophe.
 	Schema string
 
 	// Logger gets the client's and River's log lines. Nil: [slog.Default].
@@ -208,6 +210,9 @@ func (c *Config) validate() error {
 	}
 	if c.River != nil && c.River.Schema != "" && c.River.Schema != c.Schema {
 		errs = append(errs, &ConfigError{Field: "Schema", Reason: fmt.Sprintf("%q is not River.Schema, %q: leave one of them empty", c.Schema, c.River.Schema)})
+	}
+	if strings.Contains(c.Schema, "'") {
+		errs = append(errs, &ConfigError{Field: "Schema", Reason: fmt.Sprintf("%q has an apostrophe, with which River cannot make its tables: use a name of letters, digits and underscores", c.Schema)})
 	}
 	for name, limit := range c.Groups {
 		field := fmt.Sprintf("Groups[%q]", stored.Clip(name))

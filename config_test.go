@@ -270,6 +270,8 @@ func TestNewClient_Driver(t *testing.T) {
 	requireFaults(t, err, map[string]string{"Schema": "leave it empty"})
 	_, err = dataflow.NewClient(noDatabase{}, &dataflow.Config{MaxWorkers: 10_001})
 	requireFaults(t, err, map[string]string{"MaxWorkers": "10001"})
+	_, err = dataflow.NewClient(noDatabase{}, &dataflow.Config{Schema: "o'neil"})
+	requireFaults(t, err, map[string]string{"Schema": `"o'neil" has an apostrophe, with which River cannot make its tables`})
 	_, err = dataflow.NewClient(noDatabase{}, &dataflow.Config{Schema: "s", River: &river.Config{Schema: "s"}})
 	require.NoError(t, err)
 	_, err = dataflow.NewClient(noDatabase{}, nil)

@@ -95,7 +95,7 @@ func (j *jobs) clientLocked(queues map[string]river.QueueConfig) (River, error) 
 	}
 	rc, err := j.store.River(&conf)
 	if err != nil {
-		return nil, fmt.Errorf("make River client: %w", err)
+		return nil, fmt.Errorf("make River client for Config.Schema %q: %w", conf.Schema, err)
 	}
 	j.river, j.queues = rc, maps.Clone(conf.Queues) // ours, since River keeps the other
 	return rc, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
@@ -176,4 +177,17 @@ func TestPool_Left(t *testing.T) {
 	}
 	require.Empty(t, listening, "it is closed once")
 	require.Empty(t, notes())
+}
+
+// River takes fewer names of schemas than Postgres. What it says names the one that it refuses.
+func TestSchema_RefusedByRiver(t *testing.T) {
+	t.Parallel()
+	pool := template.Postgres(t)
+	_, err := pool.Exec(t.Context(), `create schema "My Shop"`)
+	require.NoError(t, err)
+	flow := dataflow.NewFlow("orders", memory.Slice([]int{1}), dataflow.Identity[int](), memory.ToFunc(func(context.Context, int) error { return nil }), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{}})
+	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Schema: "My Shop", Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	require.NoError(t, client.Migrate(t.Context()))
+	require.ErrorContains(t, client.Start(t.Context()), `make River client for Config.Schema "My Shop": Schema name can only contain letters`)
 }
