@@ -48,3 +48,18 @@ func TestPlaceOrTime_ClocksChange(t *testing.T) {
 		}
 	}
 }
+
+// What is no place is refused with what would be one.
+func TestPlaces_Refused(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"2026-11", "2026/11/28", "28.11.2026", "2026-02-30", "11/28/2026"} {
+		for _, l := range []places{{from: text}, {until: text}} {
+			_, err := l.into(&dataflow.BackfillParams{})
+			require.ErrorContains(t, err, `"`+text+`" is neither a date, such as 2026-11-28, nor a time`)
+		}
+	}
+	_, err := (&places{until: "null"}).into(&dataflow.BackfillParams{})
+	require.EqualError(t, err, "--until null is no place: leave --until out to read to the end")
+	_, err = (&places{from: "null"}).into(&dataflow.BackfillParams{}) // so a run begins that has no cursor
+	require.NoError(t, err)
+}

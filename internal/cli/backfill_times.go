@@ -18,7 +18,7 @@ type places struct {
 var zonelessLayouts = []string{"2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", "2006-01-02 15:04"} //nolint:gochecknoglobals // a constant
 
 // looksLikeTime matches a text that is meant to be a date or a time.
-var looksLikeTime = regexp.MustCompile(`^\d{4}-\d\d?-\d`)
+var looksLikeTime = regexp.MustCompile(`^\d{4}[-/.]\d|^\d\d?[./]\d\d?[./]\d{4}`)
 
 // into sets the bounds of a backfill, and returns a sentence about its times, if it has any.
 func (l *places) into(p *dataflow.BackfillParams) (note string, err error) {
@@ -30,6 +30,9 @@ func (l *places) into(p *dataflow.BackfillParams) (note string, err error) {
 	}
 	if p.From, p.FromTime, err = placeOrTime("--from", l.from, zone, 0); err != nil {
 		return "", err
+	}
+	if l.until == "null" { // as scripts make of a value that is missing
+		return "", usage("--until null is no place: leave --until out to read to the end")
 	}
 	// The end of a day is the beginning of the next.
 	if p.Until, p.UntilTime, err = placeOrTime("--until", l.until, zone, 1); err != nil {
