@@ -76,7 +76,7 @@ func TestStream_OddTables(t *testing.T) {
 	require.Equal(t, int64(4), f.next(1)[0].Value.New.ID)
 	require.Equal(t, 1, log.count("partition odd_c was attached to table public.odd: rows that it had by then are not in the log"))
 	require.Equal(t, 1, log.count("partition odd_a was detached from table public.odd, or dropped: Postgres sends no deletes of its rows"))
-	require.Equal(t, 2, log.count("partition "), "one that is made as a partition has no rows")
+	require.Zero(t, log.count("partition odd_b was attached")+log.count("partition odd_d "), "one that is made as a partition has no rows")
 }
 
 // Postgres does not send that one partition is truncated. The log of the run says so, and not of a

@@ -66,7 +66,7 @@ func (s *stream) tellPartitions(ctx context.Context, conn *pgx.Conn, tables []*t
 			}
 		}
 		for _, p := range written(was, now[root]) {
-			s.tell(ctx, fmt.Sprintf("partition %s of table %s has another file now, %d: if it was truncated by itself, its rows stay in the target, because Postgres does not send that: delete them there. If it was written anew, as by vacuum full, nothing is missing", p.name, names[root], p.file))
+			s.tell(ctx, fmt.Sprintf("partition %s of table %s has another file now, %d: if it was truncated by itself, its rows stay in the target, because Postgres does not send that: delete them there. If that was a truncate of the whole table, or a rewrite such as vacuum full, nothing is missing", p.name, names[root], p.file))
 		}
 	}
 	s.mu.Lock()
@@ -76,7 +76,7 @@ func (s *stream) tellPartitions(ctx context.Context, conn *pgx.Conn, tables []*t
 }
 
 // written returns the partitions that were truncated or written anew between two looks. It returns
-// none if all of several were: a truncate of the whole table is sent.
+// none if all of several were: a truncate of the whole table is sent. Of one alone, nobody can tell.
 func written(was, now map[uint32]partition) []partition {
 	var anew []partition
 	same := 0
