@@ -92,9 +92,11 @@ func (r *reading[T]) mark(record json.RawMessage) int64 {
 // isKnown reports whether an earlier run has read a record. A cursor of an earlier version knows it by its
 // key alone; it was changed since then if it has a later time than all that were read.
 func (r *reading[T]) isKnown(record json.RawMessage) bool {
-	mark, sum := r.mark(record), r.hash(record)
-	if r.known[mark] || mark == sum || !r.known[sum] {
-		return r.known[mark]
+	if r.known[r.mark(record)] {
+		return true
+	}
+	if !r.known[r.hash(record)] { // also without Since, where the two are the same
+		return false
 	}
 	t, err := r.s.opts.Since.of(record)
 	return err != nil || r.until.IsZero() || !t.After(r.until)
