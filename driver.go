@@ -258,8 +258,8 @@ type Queries interface {
 	// and returns how many there were. They are not tried again.
 	DeadLetterClose(ctx context.Context, p *DeadLetterCloseParams) (int64, error)
 	// DeadLetterRecords returns the identities of a flow's open dead letters that are above
-	// after, in their order.
-	DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]string, error)
+	// after, in their order, with their keys.
+	DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]DeadLetterIdentity, error)
 
 	// DeadLetterHeld returns the dead letters of a flow that are to be tried again, with
 	// ids above after, oldest first. They are open.

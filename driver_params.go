@@ -265,6 +265,9 @@ type DeadLetterCloseParams struct {
 	Reason     string
 }
 
+// DeadLetterIdentity is the Identity of a dead letter and its Key, as they are stored.
+type DeadLetterIdentity struct{ Identity, Key string }
+
 // DeadLetterSupersededParams name dead letters whose rows were written anew.
 type DeadLetterSupersededParams struct {
 	FlowID   int64

@@ -62,7 +62,7 @@ func (w *batchWriter) letter(e *RecordError) *DeadLetterRecord {
 	switch {
 	case w.p.names(e.Key):
 		l.Identity = w.identity(l.Key)
-		w.open.add(l.Identity)
+		w.open.add(DeadLetterIdentity{l.Identity, l.Key}, w.identity)
 	case w.p.counts(e.Key) && len(l.Payload) > 0: // the same record, if it has the same content too
 		l.Identity = hashed(w.identity(l.Key), l.Payload)
 	}
@@ -135,7 +135,6 @@ func (w *batchWriter) writeDivided(ctx context.Context, s step, cause error) err
 		w.a.log.WarnContext(ctx, "dataflow: the batch was too much for one statement; writing it in parts", slog.Int("rows", w.rows.len()), slog.String(logError, cause.Error()))
 	}
 	s.writes, w.cause, w.writeErr = batchInParts, cause, nil
-	s.writeAhead = false // the next batch must see which records are held
 	err := w.a.commitAgain(ctx, s)
 	if err == nil || w.deferred || w.writeErr != nil || !w.divisible(err) {
 		return err

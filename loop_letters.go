@@ -19,8 +19,9 @@ import (
 // them: a record that is written resolves its dead letter.
 type openLetters struct {
 	loaded     bool
-	identities map[string]struct{}
-	many       bool // too many to be kept here: any record may have one
+	keys       map[string]struct{}
+	identities map[string]struct{} // where the stored key does not tell: a run had other parameters, or the database lacks a character
+	many       bool                // too many to be kept here: any record may have one
 
 	// Of the batch that is written now:
 	hits    []placedKey    // the good records that have open dead letters
@@ -67,12 +68,29 @@ func (o *openLetters) good(r placedKey) bool {
 	return (!isBad || r.at > bad) && (!isRefused || r.at > refused)
 }
 
-func (o *openLetters) add(identity string) {
-	if o.identities == nil {
-		o.identities = make(map[string]struct{})
+// add notes an open dead letter. of returns the Identity of a record with its key.
+func (o *openLetters) add(l DeadLetterIdentity, of func(key string) string) {
+	if o.keys == nil {
+		o.keys, o.identities = make(map[string]struct{}), make(map[string]struct{})
 	}
-	o.identities[identity] = struct{}{}
+	if of(l.Key) == l.Identity {
+		o.keys[l.Key] = struct{}{}
+	} else {
+		o.identities[l.Identity] = struct{}{}
+	}
 }
+
+// has reports whether the record with a key may have an open dead letter. As a rule the keys alone tell: to make
+// the Identity of each record would take a tenth of a flow's time.
+func (o *openLetters) has(key string, of func(key string) string) bool {
+	_, has := o.keys[key]
+	if !has && len(o.identities) > 0 {
+		_, has = o.identities[of(key)]
+	}
+	return has || o.many
+}
+
+func (o *openLetters) len() int { return len(o.keys) + len(o.identities) }
 
 // identity is the Identity of the record with a key. Runs with other parameters read other
 // records, which may have the same keys.
@@ -115,23 +133,23 @@ func (w *batchWriter) lookForOpen(ctx context.Context) error {
 		return nil
 	}
 	for after := ""; !w.open.loaded; {
-		identities, err := w.a.store.DeadLetterRecords(ctx, w.a.flow.ID, after, retryPage)
+		letters, err := w.a.store.DeadLetterRecords(ctx, w.a.flow.ID, after, retryPage)
 		if err != nil {
 			return fmt.Errorf("look for open dead letters: %w", err)
 		}
-		for _, identity := range identities {
-			w.open.add(identity)
-			after = identity
+		for _, l := range letters {
+			w.open.add(l, w.identity)
+			after = l.Identity
 		}
-		w.open.many = len(w.open.identities) >= openLimit
-		w.open.loaded = w.open.many || len(identities) < retryPage
+		w.open.many = w.open.len() >= openLimit
+		w.open.loaded = w.open.many || len(letters) < retryPage
 	}
-	if len(w.open.identities) == 0 {
+	if w.open.len() == 0 {
 		return nil
 	}
 	for i := range w.batch.rows.len() {
 		key := stored.Clean(w.batch.key(i))
-		if _, open := w.open.identities[w.identity(key)]; (open || w.open.many) && w.p.names(key) {
+		if w.open.has(key, w.identity) && w.p.names(key) {
 			w.open.hits = append(w.open.hits, placedKey{key, rowAt(i)})
 		}
 	}

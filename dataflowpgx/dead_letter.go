@@ -141,10 +141,10 @@ func (q *queries) DeadLetterClose(ctx context.Context, p *dataflow.DeadLetterClo
 	return n, err
 }
 
-func (q *queries) DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]string, error) {
+func (q *queries) DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]dataflow.DeadLetterIdentity, error) {
 	rows, err := q.db.Query(ctx, q.store.text(sqlDeadLetterRecords), flowID, after, limit)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[dataflow.DeadLetterIdentity])
 }

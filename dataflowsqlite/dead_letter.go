@@ -104,7 +104,7 @@ func (q *queries) count(ctx context.Context, template string, args ...any) (int6
 	return res.RowsAffected()
 }
 
-func (q *queries) DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]string, error) {
-	scan := func(row scanner) (identity string, err error) { return identity, row.Scan(&identity) }
+func (q *queries) DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]dataflow.DeadLetterIdentity, error) {
+	scan := func(row scanner) (l dataflow.DeadLetterIdentity, err error) { return l, row.Scan(&l.Identity, &l.Key) }
 	return collect(ctx, q, scan, sqlDeadLetterRecords, flowID, after, limit)
 }

@@ -120,7 +120,7 @@ where flow_id = ?1 and closed_at is null`
 )
 
 const sqlDeadLetterRecords = `
-select identity from dataflow_dead_letter
+select identity, key from dataflow_dead_letter
 where flow_id = ?1 and closed_at is null and identity <> '' and identity > ?2 order by identity limit ?3`
 
 const sqlDeadLetterTried = `

@@ -256,7 +256,12 @@ func letterRecords(t *test) {
 	list := func(after string, limit int) []string {
 		found, err := t.store.DeadLetterRecords(t.Context(), run.FlowID, after, limit)
 		require.NoError(t, err)
-		return found
+		var identities []string
+		for _, l := range found {
+			require.Equal(t, "key "+l.Identity, l.Key)
+			identities = append(identities, l.Identity)
+		}
+		return identities
 	}
 	require.Equal(t, []string{"a", "b"}, list("", 2))
 	require.Equal(t, []string{"c"}, list("b", 2))

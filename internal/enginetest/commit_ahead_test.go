@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -216,6 +217,26 @@ func TestWriteAhead_CommitFails(t *testing.T) {
 		require.Zero(t, a.number("select count(*) from f"))
 		require.NotContains(t, err.Error(), "next")
 	})
+}
+
+// A batch is written while the batch before it is being committed, also if that one had a row that was refused.
+func TestWriteAhead_AfterRefusedRow(t *testing.T) {
+	t.Parallel()
+	a := newAhead(t)
+	a.opts.OnBadRecord = dataflow.DeadLetterUpTo(1)
+	require.NoError(t, a.exec("alter table f add check (n <> 5)"))
+	second := sync.OnceFunc(func() { close(a.written) })
+	write := func(ctx context.Context, rows []int) error {
+		if rows[0] > 10 {
+			second()
+		}
+		return insertInto(ctx, "f", rows)
+	}
+	client := a.registered(dataflow.NewFlow("f", numbers{n: 30}, dataflow.Identity[int](), dataflow.ToTx(pipelined{write}), &a.opts))
+	run, err := a.execute(client, "f")
+	require.NoError(t, err)
+	require.Equal(t, dataflow.Counters{Read: 30, Written: 29, DeadLettered: 1}, run.Counters)
+	require.EqualValues(t, 29, a.number("select count(*) from f"))
 }
 
 // If a run is taken over or cancelled, it ends with the batch that was being committed.
