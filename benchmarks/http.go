@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,24 +22,31 @@ import (
 const httpPage = 1000
 
 // serve starts an API with the rows of the file of JSON lines, in pages of 1,000 records of
-// about 200 bytes. The next page is named in the body.
+// about 200 bytes. The next page is named in the body. The pages are in a file: in memory, they would make all
+// other lines of the process collect garbage less often.
 func (w *work) serve() (stop func(), err error) {
 	f, err := os.Open(w.file("rows.jsonl"))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // the file was only read
-	var pages [][]byte
-	page, n := bytes.Buffer{}, 0
-	end := func(next string) {
+	pages, err := os.Create(w.file("pages.json"))
+	if err != nil {
+		return nil, err
+	}
+	var begins []int64 // where each page begins in the file, and where the last one ends
+	page, n, size := bytes.Buffer{}, 0, int64(0)
+	end := func(next string) error {
 		fmt.Fprintf(&page, `],"next":%s}`, next)
-		pages = append(pages, bytes.Clone(page.Bytes()))
-		page.Reset()
-		n = 0
+		begins, size, n = append(begins, size), size+int64(page.Len()), 0
+		_, err := page.WriteTo(pages)
+		return err
 	}
 	for lines := bufio.NewScanner(f); lines.Scan(); n++ {
 		if n == httpPage {
-			end(strconv.Itoa(len(pages) + 1))
+			if err := end(strconv.Itoa(len(begins) + 1)); err != nil {
+				return nil, errors.Join(err, pages.Close())
+			}
 		}
 		if page.WriteByte(','); n == 0 {
 			page.Reset()
@@ -47,14 +56,20 @@ func (w *work) serve() (stop func(), err error) {
 		page.Write(line[:len(line)-1])
 		fmt.Fprintf(&page, `,"note":"%s"}`, strings.Repeat("x", max(0, 189-len(line))))
 	}
-	end("null")
+	if err := end("null"); err != nil {
+		return nil, errors.Join(err, pages.Close())
+	}
+	begins = append(begins, size)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		i, _ := strconv.Atoi(req.URL.Query().Get("cursor")) // the first page has none
 		rw.Header().Set("Content-Type", "application/json")
-		_, _ = rw.Write(pages[i])
+		_, _ = io.Copy(rw, io.NewSectionReader(pages, begins[i], begins[i+1]-begins[i]))
 	}))
 	w.api = server.URL
-	return server.Close, nil
+	return func() {
+		server.Close()
+		_ = pages.Close() // it was only read
+	}, nil
 }
 
 func (w *work) http() dataflow.Source[row, httpjson.Cursor] {
