@@ -6,16 +6,10 @@
 # one deletes one of the oldest, payload and error, without an error or a line in the log. Of 12,000 tasks that
 # fail while a service is away, 2,001 are gone. No option sets that number.
 set -euo pipefail
+cd "$(dirname "$0")"
+. lib/redis.sh
 work=$(mktemp -d)
-pid=
-stop() {
-  [ -z "$pid" ] || { kill "$pid" && wait "$pid"; } 2>/dev/null || true
-  rm -rf "$work"
-}
-trap stop EXIT
-mkdir "$work/debs" "$work/root"
-(cd "$work/debs" && apt-get download redis-server redis-tools liblzf1 libjemalloc2 libatomic1 >download.log 2>&1) || { cat "$work/debs/download.log"; exit 1; }
-for deb in "$work"/debs/*.deb; do dpkg -x "$deb" "$work/root"; done
+start_redis "$work"
 cd "$work"
 cat >main.go <<'GO'
 package main
@@ -71,12 +65,8 @@ GO
 printf 'module finding\n\ngo 1.24\n' >go.mod
 { go get github.com/hibiken/asynq@v0.26.0 && go mod tidy; } >get.log 2>&1 || { cat get.log; exit 1; }
 go build -o finding .
-LD_LIBRARY_PATH=$work/root/usr/lib/x86_64-linux-gnu "$work/root/usr/bin/redis-server" --port 0 --unixsocket "$work/s" --save '' >redis.log 2>&1 &
-pid=$!
-for _ in $(seq 100); do [ -S "$work/s" ] && break || sleep 0.1; done
-grep -o 'Redis version=[0-9.]*' redis.log >&2
 seen=$(
-  SOCKET=$work/s ./finding 2>asynq.log
+  ./finding 2>asynq.log
   echo "lines in the log: $(sed 's/.*\(WARN\|ERROR\|FATAL\): //; s/ id=.*//' asynq.log | sort | uniq -c | sed 's/^ *//')"
 )
 echo "$seen"

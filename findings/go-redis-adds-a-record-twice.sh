@@ -9,16 +9,10 @@
 # which is 3 by default, does not say that commands that write are sent again too; only that of AutoPipeline does. With
 # -1 the call returns a timeout, and the record is there once.
 set -euo pipefail
+cd "$(dirname "$0")"
+. lib/redis.sh
 work=$(mktemp -d)
-pid=
-stop() {
-  [ -z "$pid" ] || { kill "$pid" && wait "$pid"; } 2>/dev/null || true
-  rm -rf "$work"
-}
-trap stop EXIT
-mkdir "$work/debs" "$work/root"
-(cd "$work/debs" && apt-get download redis-server redis-tools liblzf1 libjemalloc2 libatomic1 >download.log 2>&1) || { cat "$work/debs/download.log"; exit 1; }
-for deb in "$work"/debs/*.deb; do dpkg -x "$deb" "$work/root"; done
+start_redis "$work" --enable-debug-command local
 cd "$work"
 cat >main.go <<'GO'
 package main
@@ -80,11 +74,7 @@ GO
 printf 'module finding\n\ngo 1.24\n' >go.mod
 { go get github.com/redis/go-redis/v9@v9.23.0 && go mod tidy; } >get.log 2>&1 || { cat get.log; exit 1; }
 go build -o finding .
-LD_LIBRARY_PATH=$work/root/usr/lib/x86_64-linux-gnu "$work/root/usr/bin/redis-server" --port 0 --unixsocket "$work/s" --save '' --enable-debug-command local >redis.log 2>&1 &
-pid=$!
-for _ in $(seq 100); do [ -S "$work/s" ] || sleep 0.1; done
-grep -o 'Redis version=[0-9.]*' redis.log >&2
-seen=$(SOCKET=$work/s ./finding)
+seen=$(./finding)
 echo "$seen"
 diff <(echo "$seen") - <<'SEEN'
 XADD: error <nil> - records 2

@@ -11,16 +11,10 @@
 #     Redis both stay. An empty list becomes an object in Redis, and an empty object a list in miniredis.
 # No setting keeps more digits: cjson.encode_number_precision allows 14 at most. An id as a string is kept.
 set -euo pipefail
+cd "$(dirname "$0")"
+. lib/redis.sh
 work=$(mktemp -d)
-pid=
-stop() {
-  [ -z "$pid" ] || { kill "$pid" && wait "$pid"; } 2>/dev/null || true
-  rm -rf "$work"
-}
-trap stop EXIT
-mkdir "$work/debs" "$work/root"
-(cd "$work/debs" && apt-get download redis-server redis-tools liblzf1 libjemalloc2 libatomic1 >download.log 2>&1) || { cat "$work/debs/download.log"; exit 1; }
-for deb in "$work"/debs/*.deb; do dpkg -x "$deb" "$work/root"; done
+start_redis "$work"
 cd "$work"
 cat >main.go <<'GO'
 package main
@@ -90,11 +84,7 @@ GO
 printf 'module finding\n\ngo 1.25\n' >go.mod
 { go get github.com/redis/go-redis/v9@v9.23.0 github.com/alicebob/miniredis/v2@v2.40.0 && go mod tidy; } >get.log 2>&1 || { cat get.log; exit 1; }
 go build -o finding .
-LD_LIBRARY_PATH=$work/root/usr/lib/x86_64-linux-gnu "$work/root/usr/bin/redis-server" --port 0 --unixsocket "$work/s" --save '' >redis.log 2>&1 &
-pid=$!
-for _ in $(seq 100); do [ -S "$work/s" ] || sleep 0.1; done
-grep -o 'Redis version=[0-9.]*' redis.log >&2
-seen=$(SOCKET=$work/s ./finding)
+seen=$(./finding)
 echo "$seen"
 diff <(echo "$seen") - <<'SEEN'
 99999999999999: Redis 99999999999999, miniredis 99999999999999
