@@ -203,11 +203,7 @@ func (r *reader[T]) chunkQuery(t *table) (sql string, args [][]byte, limit int, 
 		return list
 	}
 	keys := strings.Join(quoteAll(t.key), ", ")
-	sql = "select " + strings.Join(quoteAll(t.columns), ", ") + " from "
-	if t.kind != "p" {
-		sql += "only "
-	}
-	sql += t.sql + " where true"
+	sql = "select " + strings.Join(quoteAll(t.columns), ", ") + " from " + t.only() + " where true"
 	if t.filter != "" {
 		sql += " and (" + t.filter + ")"
 	}

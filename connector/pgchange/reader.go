@@ -186,11 +186,11 @@ func (r *reader[T]) take(ctx context.Context, p *packet) error {
 		}
 		r.relations[m.RelationID], r.check = rel, true
 	case *pglogrepl.InsertMessage:
-		return r.row(p, m.RelationID, pgtable.ChangeInsert, nil, m.Tuple, false)
+		return r.row(ctx, p, m.RelationID, pgtable.ChangeInsert, nil, m.Tuple, false)
 	case *pglogrepl.UpdateMessage:
-		return r.row(p, m.RelationID, pgtable.ChangeUpdate, m.OldTuple, m.NewTuple, m.OldTupleType == pglogrepl.UpdateMessageTupleTypeKey)
+		return r.row(ctx, p, m.RelationID, pgtable.ChangeUpdate, m.OldTuple, m.NewTuple, m.OldTupleType == pglogrepl.UpdateMessageTupleTypeKey)
 	case *pglogrepl.DeleteMessage:
-		return r.row(p, m.RelationID, pgtable.ChangeDelete, m.OldTuple, nil, m.OldTupleType == pglogrepl.DeleteMessageTupleTypeKey)
+		return r.row(ctx, p, m.RelationID, pgtable.ChangeDelete, m.OldTuple, nil, m.OldTupleType == pglogrepl.DeleteMessageTupleTypeKey)
 	case *pglogrepl.TruncateMessage:
 		return r.truncate(p, m)
 	}
@@ -298,7 +298,7 @@ func (r *reader[T]) hold(p *packet, item change[T], err error) error {
 }
 
 // row reads a change of a row.
-func (r *reader[T]) row(p *packet, id uint32, op pgtable.ChangeOp, old, now *pglogrepl.TupleData, keyOnly bool) error {
+func (r *reader[T]) row(ctx context.Context, p *packet, id uint32, op pgtable.ChangeOp, old, now *pglogrepl.TupleData, keyOnly bool) error {
 	rel := r.relations[id]
 	if rel == nil {
 		return fmt.Errorf("slot %q: the server sent a change of relation %d, which it has not described", r.s.options.Slot, id)
@@ -312,6 +312,10 @@ func (r *reader[T]) row(p *packet, id uint32, op pgtable.ChangeOp, old, now *pgl
 		rel.fill(&after, before, keyOnly)
 	}
 	r.chunk.changed(r.tx.xid, rel, op, before, &after)
+	gone, err := r.fetch(ctx, rel, op, before, &after)
+	if err != nil {
+		return err
+	}
 	item := change[T]{Value: pgtable.Change[T]{
 		Op: op, Table: rel.of.name, Identity: rel.identity, Loading: !r.pos.isLoaded(rel.of),
 		LSN: uint64(r.tx.commit), CommittedAt: r.tx.at,
@@ -322,7 +326,9 @@ func (r *reader[T]) row(p *packet, id uint32, op pgtable.ChangeOp, old, now *pgl
 		err = rel.decode(c.Old, before, keyOnly)
 	}
 	if err == nil && after.values != nil {
-		c.Absent = rel.absent(after)
+		if c.Absent = rel.absent(after); gone { // the target may have no such row, which needs some value
+			c.Absent = rel.missing
+		}
 		err = rel.decode(&c.New, after, false)
 	}
 	if err != nil {

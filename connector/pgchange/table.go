@@ -29,6 +29,14 @@ type table struct {
 // partID is what a cursor says of a table that is loaded in part: its load goes by its key.
 func (t *table) partID() string { return t.id + " " + t.keyID }
 
+// only is the table as SQL, without those that inherit from it and are no partitions.
+func (t *table) only() string {
+	if t.kind == "p" {
+		return t.sql
+	}
+	return "only " + t.sql
+}
+
 // publicationQuery asks what a publication sends, the version of the server, and that of the
 // publication: the transaction that made or altered it, which adding a table does not do.
 const publicationQuery = `
