@@ -146,3 +146,34 @@ func TestStream_FailoverLoses(t *testing.T) {
 	require.ErrorContains(t, err, "somebody else has read it, or it was made anew")
 	require.True(t, dataflow.IsPermanent(err))
 }
+
+// A standby of Postgres 16 and later that is the source is promoted while it is read. The read goes on,
+// and so does the next one, although the cursor is after the place where the timeline began.
+func TestStream_SourcePromoted(t *testing.T) {
+	t.Parallel()
+	primary := startServer(t)
+	before := primary.create("source", itemTable, `create publication p for table item`)
+	if version(t, before) < 160000 {
+		return // a standby has no slots of its own
+	}
+	standby := primary.standbyOf()
+	pool := standby.open("source")
+	source := pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s", OnlyChanges: true})
+	f := follow(t, source, nil)
+	require.Eventually(t, func() bool { // the slot is made once the primary tells which transactions are open
+		exec(t, before, `select pg_log_standby_snapshot()`)
+		return len(rows(t, pool, `select 1 from pg_replication_slots where slot_name = 's' and confirmed_flush_lsn is not null`)) == 1
+	}, patience, poll)
+	exec(t, before, `insert into item values (1, 'on the standby')`)
+	require.Equal(t, []string{"insert new 1 on the standby ."}, texts(f.next(1)))
+	primary.StopImmediately(t)
+	standby.Promote(t)
+	exec(t, pool, `insert into item values (2, 'promoted')`)
+	items := f.next(1)
+	require.Equal(t, []string{"insert new 2 promoted ."}, texts(items))
+	f.stop()
+	exec(t, pool, `insert into item values (3, 'after')`)
+	again := follow(t, source, &items[0].Cursor).next(1)
+	require.Equal(t, []string{"insert new 3 after ."}, texts(again))
+	require.Equal(t, int32(2), again[0].Cursor.Timeline)
+}

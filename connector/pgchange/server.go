@@ -55,6 +55,9 @@ func (s *stream) checkServer(ctx context.Context, conn *pgconn.PgConn, control *
 		}
 	}
 	from.System, from.Timeline = is.SystemID, is.Timeline
+	if recovers {
+		from.Timeline = 0 // a read goes on while the standby, or the server that it follows, is promoted
+	}
 	return nil
 }
 
