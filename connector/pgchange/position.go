@@ -82,8 +82,12 @@ func (l *Loaded) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// left, as the value of a table in Loaded, says that its changes are not read for the time being.
-const left = "left"
+const (
+	// left, as the value of a table in Loaded, says that its changes are not read for the time being.
+	left = "left"
+	// altered says that the publication was altered. No cursor has it that is yielded.
+	altered = "altered"
+)
 
 // isLoaded reports whether a table needs no load any more.
 func (p *Position) isLoaded(t *table) bool {
@@ -113,13 +117,34 @@ func (p *Position) publish(id string) {
 	if p.Publication != "" && p.Publication != id {
 		p.Loaded = maps.Clone(p.Loaded)
 		for name := range p.Loaded {
-			p.Loaded[name] = left
+			if p.Loaded[name] != left {
+				p.Loaded[name] = altered
+			}
 		}
 		if p.Table != "" {
-			p.TableID = left
+			p.TableID = altered
 		}
 	}
 	p.Publication = id
+}
+
+// moved returns the names of tables whose rows are read by other names now: the table was renamed, or the
+// publication was altered, perhaps to send a partitioned table by its root.
+func (p *Position) moved(tables []*table) []string {
+	by := func(name, id string, is func(*table) string) bool {
+		return !slices.ContainsFunc(tables, func(t *table) bool { return t.name == name }) &&
+			(id == altered || slices.ContainsFunc(tables, func(t *table) bool { return is(t) == id && !p.begun(t) }))
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(p.Loaded)) {
+		if by(name, p.Loaded[name], func(t *table) string { return t.id }) {
+			names = append(names, name)
+		}
+	}
+	if p.Table != "" && by(p.Table, p.TableID, (*table).partID) {
+		names = append(names, p.Table)
+	}
+	return names
 }
 
 // leave notes that the tables that were read before are not read any more, but for those given.

@@ -122,6 +122,14 @@ func idle(t *testing.T, pool *pgxpool.Pool) {
 	}, patience, 10*time.Millisecond)
 }
 
+// idleSlot waits until nobody reads one slot, while others may be read.
+func idleSlot(t *testing.T, pool *pgxpool.Pool, slot string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return len(rows(t, pool, `select 1 from pg_replication_slots where active and slot_name = '`+slot+`'`)) == 0
+	}, patience, 10*time.Millisecond)
+}
+
 // follow reads a stream from a position, nil for the beginning.
 func follow[T any](t *testing.T, source dataflow.Source[change[T], pgchange.Position], from *pgchange.Position) *follower[T] {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -231,11 +232,9 @@ func (r *reader[T]) announce(ctx context.Context) error {
 // renew finds the tables of which changes may be missing. Their rows in the target are to be
 // removed, and they are loaded again. As all tables may have the same target, so are the others.
 func (r *reader[T]) renew(ctx context.Context) error {
-	for _, name := range r.pos.leave(r.tables) {
-		r.s.tell(ctx, fmt.Sprintf("table %s is not read any more: Options.Tables or publication %q leaves it out, or it was dropped or renamed. Its rows stay in the target. If it returns, all tables are loaded again", name, r.s.options.Publication))
-	}
+	moved := r.leave(ctx)
 	var begun []*table
-	anew := false
+	anew := len(moved) > 0
 	for _, t := range r.tables {
 		if r.pos.replaced(t) {
 			anew = true
@@ -253,10 +252,11 @@ func (r *reader[T]) renew(ctx context.Context) error {
 	}
 	for _, t := range begun {
 		r.pos.unload(t)
+		moved = append(moved, t)
 	}
-	for i, t := range begun {
+	for i, t := range moved {
 		item := change[T]{Key: t.name + " anew " + t.id, Value: pgtable.Change[T]{Op: pgtable.ChangeTruncate, Table: t.name, Loading: true}}
-		if i == len(begun)-1 {
+		if i == len(moved)-1 {
 			item.Resume, item.Cursor = true, r.pos
 		}
 		if err := r.give(item, nil); err != nil {
@@ -264,6 +264,26 @@ func (r *reader[T]) renew(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// leave notes which tables are not read any more. It returns those whose rows come by other names now:
+// changes of these may be missing in between.
+func (r *reader[T]) leave(ctx context.Context) (moved []*table) {
+	var names []string
+	if !r.s.options.OnlyChanges {
+		names = r.pos.moved(r.tables)
+	}
+	for _, name := range r.pos.leave(r.tables) {
+		if slices.Contains(names, name) {
+			r.s.tell(ctx, fmt.Sprintf("table %s is not read by this name any more: it was renamed, or publication %q was altered. Its rows in the target are removed, and all tables are loaded again", name, r.s.options.Publication))
+			t := &table{name: name}
+			r.pos.unload(t)
+			moved = append(moved, t)
+			continue
+		}
+		r.s.tell(ctx, fmt.Sprintf("table %s is not read any more: Options.Tables or publication %q leaves it out, or it was dropped or renamed. Its rows stay in the target. If it returns, all tables are loaded again", name, r.s.options.Publication))
+	}
+	return moved
 }
 
 // consequence says what renew does about a table of which changes may be missing.

@@ -1,0 +1,76 @@
+package pgchange_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow/connector/pgchange"
+	"github.com/activedataflow/dataflow/internal/notes"
+)
+
+const partedTable = `create table parted (id bigint primary key, name text not null) partition by range (id);
+	create table low partition of parted for values from (0) to (10); create table high partition of parted for values from (10) to (20);
+	insert into parted values (1, 'a'), (2, 'b'), (11, 'c')`
+
+// Where the rows of a table come by another name, what was deleted in between is not in the log that is
+// read. So its rows are removed from the target, and all is loaded again.
+func TestStream_OtherName(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	read := func(t *testing.T, pool *pgxpool.Pool, loaded int, gone string, statements []string, changes ...string) string {
+		t.Helper()
+		options := pgchange.Options{Publication: "p", Slot: pool.Config().ConnConfig.Database}
+		f := follow(t, pgchange.Stream[named](pool, options), nil)
+		at := f.mark(func(p pgchange.Position) bool { return len(p.Loaded) == loaded })
+		f.stop()
+		idleSlot(t, pool, options.Slot)
+		exec(t, pool, statements...)
+		var log lines
+		f = followIn(notes.With(t.Context(), log.logger()), t, pgchange.Stream[named](pool, options), &at)
+		for _, want := range changes {
+			it := f.next(1)[0]
+			require.Equal(t, want, it.Value.Table+" "+lines2([]item[named]{it})[0])
+		}
+		at = f.mark(func(p pgchange.Position) bool { return p.Table == "" && len(p.Loaded) > 0 })
+		for _, name := range strings.Fields(gone) {
+			require.NotContains(t, at.Loaded, name)
+		}
+		f.stop()
+		return log.text.String()
+	}
+	t.Run("the root of partitions", func(t *testing.T) {
+		t.Parallel()
+		pool := s.create("to_root", partedTable, `create publication p for table parted`)
+		log := read(t, pool, 2, "public.high public.low", []string{`alter publication p set (publish_via_partition_root = true)`, `delete from parted where id = 1`},
+			"public.high truncate 0 ", "public.low truncate 0 ", "public.parted insert 2 b", "public.parted insert 11 c")
+		require.Contains(t, log, `table public.low is not read by this name any more: it was renamed, or publication \"p\" was altered. Its rows in the target are removed`)
+	})
+	t.Run("partitions for their root", func(t *testing.T) {
+		t.Parallel()
+		pool := s.create("to_leaves", partedTable, `create publication p for table parted with (publish_via_partition_root = true)`)
+		read(t, pool, 1, "public.parted", []string{`delete from parted where id = 1`, `alter publication p set (publish_via_partition_root = false)`},
+			"public.parted truncate 0 ", "public.high insert 11 c", "public.low insert 2 b")
+	})
+	t.Run("a table that is renamed", func(t *testing.T) {
+		t.Parallel()
+		pool := s.create("renamed", partedTable, `create publication p for table low, high`)
+		read(t, pool, 2, "public.low", []string{`alter table low rename to lower`, `delete from parted where id = 1`},
+			"public.low truncate 0 ", "public.high truncate 0 ", "public.high insert 11 c", "public.lower insert 2 b")
+	})
+	t.Run("a table that is renamed in its load", func(t *testing.T) {
+		t.Parallel()
+		pool := s.create("half", partedTable, `create publication p for table low`)
+		source := pgchange.Stream[named](pool, pgchange.Options{Publication: "p", Slot: "half", ChunkSize: 1})
+		f := follow(t, source, nil)
+		at := f.mark(func(p pgchange.Position) bool { return p.After != nil })
+		f.stop()
+		idleSlot(t, pool, "half")
+		exec(t, pool, `alter table low rename to lower`, `delete from parted where id = 1`)
+		f = follow(t, source, &at)
+		require.Equal(t, []string{"truncate 0 "}, lines2(f.next(1)))
+		require.Equal(t, []string{"insert 2 b"}, lines2(f.next(1)))
+	})
+}
