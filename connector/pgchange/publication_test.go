@@ -106,6 +106,29 @@ func TestStream_Publications(t *testing.T) {
 	})
 }
 
+// Before version 18, Postgres cannot send what was changed while the publication was not there. From 18 on,
+// it leaves that out, and the tables are loaded again.
+func TestStream_PublicationAnew(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", `create table item (id bigint primary key, name text not null)`, `insert into item values (1, 'a')`, `create publication p for table item`)
+	options := pgchange.Options{Publication: "p", Slot: "s"}
+	f := follow(t, pgchange.Stream[named](pool, options), nil)
+	at := f.mark(func(p pgchange.Position) bool { return len(p.Loaded) == 1 })
+	f.stop()
+	idle(t, pool)
+	exec(t, pool, `drop publication p`, `delete from item`, `insert into item values (2, 'b')`, `create publication p for table item`)
+	f = follow(t, pgchange.Stream[named](pool, options), &at)
+	if version(t, pool) >= 180000 {
+		require.Equal(t, []string{"truncate 0 ", "insert 2 b"}, lines2(f.next(2)))
+		return
+	}
+	err := f.fails()
+	require.ErrorContains(t, err, `slot "s": the log after the cursor has changes from when there was no publication "p": it was dropped and made anew`)
+	require.ErrorContains(t, err, "Begin anew: drop the slot")
+	require.True(t, dataflow.IsPermanent(err))
+}
+
 // A table without a primary key is loaded, and followed, by the index of its replica identity.
 func TestStream_IdentityIndex(t *testing.T) {
 	t.Parallel()

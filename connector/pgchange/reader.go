@@ -91,7 +91,7 @@ func (r *reader[T]) run(ctx context.Context) error {
 		r.receiver.took(p)
 		switch {
 		case p.err != nil:
-			return fmt.Errorf("slot %q: %w", r.s.options.Slot, p.err)
+			return r.s.streamError(ctx, r.control, p.err)
 		case p.message == nil:
 			if !r.tx.open && p.reached > r.pos.LSN && r.pos.Commit == 0 {
 				r.pos.LSN, r.pos.At = p.reached, p.now.UTC()

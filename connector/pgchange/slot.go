@@ -271,6 +271,18 @@ func (s *stream) startError(ctx context.Context, control *pgx.Conn, err error) e
 	}
 }
 
+// streamError explains an error with which the server ends the stream.
+func (s *stream) streamError(ctx context.Context, control *pgx.Conn, err error) error {
+	err = fmt.Errorf("slot %q: %w", s.options.Slot, err)
+	if !sqlstate.Has(err, "42704") {
+		return err
+	}
+	if _, why := s.lookUp(ctx, control); why != nil { // there is no such publication now
+		return why
+	}
+	return s.lost(fmt.Sprintf("the log after the cursor has changes from when there was no publication %q: it was dropped and made anew, or renamed for a while. Postgres before 18 cannot send these (%v)", s.options.Publication, err))
+}
+
 // holderQuery reads which connection uses a slot. Another role's is hidden without
 // pg_read_all_stats.
 const holderQuery = `
