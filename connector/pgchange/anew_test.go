@@ -65,6 +65,40 @@ func TestStream_SlotAnnounced(t *testing.T) {
 	require.Empty(t, rows(t, pool, `select 1 from pg_replication_slots`))
 }
 
+// Of two new flows with one slot, the first makes it, and the second is refused. Even a flow that was
+// the slot's does not end the connection of the one that reads it.
+func TestStream_OneSlotForTwo(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", itemTable, `insert into item values (1, 'a')`, `create publication p for table item`)
+	options := pgchange.Options{Publication: "p", Slot: "s"}
+	source := pgchange.Stream[item1](pool, options)
+	ctx, cancel := context.WithCancel(t.Context())
+	for item, err := range source.Read(ctx, dataflow.Request[pgchange.Position]{}) {
+		require.NoError(t, err)
+		require.True(t, item.Cursor.Creating)
+		err = follow(t, pgchange.Stream[item1](pool, options), nil).fails()
+		require.ErrorContains(t, err, `slot "s" is about to be created by another process or flow: a slot is for one flow`)
+		require.False(t, dataflow.IsPermanent(err))
+		break
+	}
+	cancel()
+	f := follow(t, source, &pgchange.Position{Creating: true})
+	f.next(1)
+	at := f.mark(func(p pgchange.Position) bool { return len(p.Loaded) == 1 })
+	err := follow(t, pgchange.Stream[item1](pool, options), nil).fails()
+	require.ErrorContains(t, err, `slot "s" exists already, and the flow has no cursor`)
+	exec(t, pool, `insert into item values (2, 'b')`)
+	require.NoError(t, source.(dataflow.Acker[pgchange.Position]).Committed(t.Context(), f.next(1)[0].Cursor))
+	f.mark(func(pgchange.Position) bool {
+		return len(rows(t, pool, `select 1 from pg_replication_slots where confirmed_flush_lsn > '`+at.LSN.String()+`'`)) == 1
+	})
+	err = follow(t, pgchange.Stream[item1](pool, options), &at).fails()
+	require.ErrorContains(t, err, "somebody else has read it, or it was made anew")
+	exec(t, pool, `insert into item values (3, 'c')`)
+	require.Equal(t, []string{"insert new 3 c ."}, texts(f.next(1)))
+}
+
 // A table that is dropped and made anew, or that leaves the publication for a while, is loaded
 // again, after a truncate. It is so whether the stream works meanwhile or not.
 func TestStream_TableAnew(t *testing.T) {

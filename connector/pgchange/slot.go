@@ -176,6 +176,28 @@ func (s *stream) lost(why string) error {
 		"Begin anew: drop the slot if it exists (select pg_drop_replication_slot('%[1]s')), empty the target, and begin at the beginning: dataflow cursor set FLOW --beginning, or a new name for the flow", s.options.Slot, why))
 }
 
+// reserve sees that of several flows with one slot, only one says that it is about to create it. The
+// lock stays until the connection is closed.
+func (s *stream) reserve(ctx context.Context, conn *pgx.Conn) error {
+	var ours bool
+	err := conn.QueryRow(ctx, "select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('dataflow slot ' || $1, 0))", s.options.Slot).Scan(&ours)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reserve slot %q: %w", s.options.Slot, err)
+	case ours:
+		return nil
+	}
+	confirmed, exists, err := s.slot(ctx, conn)
+	switch {
+	case err != nil:
+		return err
+	case exists:
+		return s.notOurs(confirmed)
+	default:
+		return dataflow.Transient(fmt.Errorf("slot %q is about to be created by another process or flow: a slot is for one flow", s.options.Slot))
+	}
+}
+
 func (s *stream) createSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
 	var level string
 	if err := conn.QueryRow(ctx, "show wal_level").Scan(&level); err != nil {

@@ -159,8 +159,14 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 		if err := r.makeSlot(ctx); err != nil {
 			return err
 		}
-	} else if _, err := s.ownSlot(ctx, r.control); err != nil {
-		return err
+	} else { // also before start, which may end another's connection
+		confirmed, err := s.ownSlot(ctx, r.control)
+		if err == nil {
+			err = s.checkMoved(confirmed, r.pos.LSN)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if err := s.start(ctx, conn, r.control, r.pos.LSN, preview); err != nil {
 		return err
@@ -190,6 +196,11 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 // there without such a checkpoint is another reader's.
 func (r *reader[T]) makeSlot(ctx context.Context) error {
 	s := r.s
+	if !r.pos.Creating {
+		if err := s.reserve(ctx, r.control); err != nil {
+			return err
+		}
+	}
 	confirmed, exists, err := s.slot(ctx, r.control)
 	if err != nil {
 		return err
