@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -105,6 +106,26 @@ func TestStream_Failover(t *testing.T) {
 	require.Equal(t, append(want, 0), ids)
 	require.NotEqual(t, int32(1), at.Timeline)
 	require.False(t, slices.Contains(rows(t, pool, `select slot_name from pg_replication_slots`), "standby"))
+}
+
+// While the standby of synchronized_standby_slots is away, the server sends nothing, and Client.Why says so.
+func TestStream_NotesOfStandby(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", itemTable, `create publication p for table item`)
+	if version(t, pool) < 170000 {
+		return // there is no such setting
+	}
+	source := pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s", Failover: true, OnlyChanges: true})
+	exec(t, pool, `select pg_create_physical_replication_slot('standby', true)`, `alter system set synchronized_standby_slots = 'standby'`, `select pg_reload_conf()`)
+	r := dataflow.Request[pgchange.Position]{Resumed: true}
+	r.From = follow(t, source, nil).mark(one)
+	exec(t, pool, `insert into item values (1, 'a')`)
+	require.Eventually(t, func() bool {
+		said, err := source.(dataflow.Noter[pgchange.Position]).Notes(t.Context(), r)
+		require.NoError(t, err)
+		return len(said) > 0 && strings.HasPrefix(said[0], `slot "s": the server sends no changes before its standbys have confirmed them (synchronized_standby_slots = 'standby'): see pg_replication_slots`)
+	}, patience, poll)
 }
 
 // Without a slot on the promoted standby, or if the standby lacks what was read, changes are

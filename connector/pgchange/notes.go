@@ -21,7 +21,8 @@ select s.confirmed_flush_lsn::text, coalesce(pg_catalog.pg_wal_lsn_diff(case whe
 		from pg_catalog.pg_stat_activity o where s.confirmed_flush_lsn is null and o.pid = any(pg_catalog.pg_blocking_pids(s.active_pid)) order by o.xact_start limit 1),
 		(select 'the prepared transaction ' || quote_literal(p.gid) || ' of role "' || p.owner || '", since ' || to_char(p.prepared at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') || ', which "commit prepared" or "rollback prepared" ends'
 		from pg_catalog.pg_locks l join pg_catalog.pg_prepared_xacts p on p.transaction = l.transactionid
-		where s.confirmed_flush_lsn is null and l.pid = s.active_pid and not l.granted limit 1), '')
+		where s.confirmed_flush_lsn is null and l.pid = s.active_pid and not l.granted limit 1), ''),
+	case when a.wait_event = 'WaitForStandbyConfirmation' then coalesce(current_setting('synchronized_standby_slots', true), '') else '' end
 from pg_catalog.pg_replication_slots s left join pg_catalog.pg_stat_activity a on a.pid = s.active_pid
 where s.slot_name = $1`
 
@@ -39,6 +40,7 @@ type kept struct {
 	application, address string
 	since, asked         *time.Time // since when it is connected, and does what it does
 	blocks               string     // what the creation of the slot waits for
+	standbys             string     // whose slots the server waits for before it sends more
 }
 
 // Notes says what keeps the stream from its changes, how far the target lags, and what the slot costs the
@@ -46,7 +48,7 @@ type kept struct {
 func (s *source[T]) Notes(ctx context.Context, r dataflow.Request[Position]) ([]string, error) {
 	var k kept
 	isNew := !r.Resumed || r.From.Creating
-	err := s.pool.QueryRow(ctx, keptQuery, s.options.Slot).Scan(&k.confirmed, &k.bytes, &k.status, &k.reason, &k.pid, &k.application, &k.address, &k.since, &k.asked, &k.blocks)
+	err := s.pool.QueryRow(ctx, keptQuery, s.options.Slot).Scan(&k.confirmed, &k.bytes, &k.status, &k.reason, &k.pid, &k.application, &k.address, &k.since, &k.asked, &k.blocks, &k.standbys)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows) && isNew:
 		return s.missing(ctx)
@@ -65,6 +67,9 @@ func (s *source[T]) Notes(ctx context.Context, r dataflow.Request[Position]) ([]
 	}
 	if k.pid != 0 && !s.isOurs(k.application) {
 		notes = append(notes, fmt.Sprintf("slot %q is in use by process %d of the server (application %q, from %s)%s: a slot is for one flow, whose read waits for it", s.options.Slot, k.pid, k.application, k.address, sinceText(k.since)))
+	}
+	if k.standbys != "" {
+		notes = append(notes, fmt.Sprintf("slot %q: the server sends no changes before its standbys have confirmed them (synchronized_standby_slots = '%s'): see pg_replication_slots for one that nobody reads, and start its standby, or take the name of one that is gone for good out of the setting", s.options.Slot, k.standbys))
 	}
 	lag, err := s.lagNotes(ctx, r.From, &k, isNew)
 	return append(notes, lag...), err
