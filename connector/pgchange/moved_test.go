@@ -74,3 +74,42 @@ func TestStream_OtherName(t *testing.T) {
 		require.Equal(t, []string{"insert 2 b"}, lines2(f.next(1)))
 	})
 }
+
+// A partition that is detached and attached again has changes that were not published. If it is read by
+// its own name, all is loaded again; if by its root, the log says so.
+func TestStream_AttachedAgain(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	away := []string{`alter table parted detach partition low`, `delete from low where id = 1`, `insert into low values (3, 'n')`, `alter table parted attach partition low for values from (0) to (10)`, `insert into parted values (4, 'm')`}
+	for _, byRoot := range []string{"false", "true"} {
+		t.Run(byRoot, func(t *testing.T) {
+			t.Parallel()
+			pool := s.create("by_root_"+byRoot, partedTable, `create publication p for table parted with (publish_via_partition_root = `+byRoot+`)`)
+			var log lines
+			ctx := notes.With(t.Context(), log.logger())
+			source := pgchange.Stream[named](pool, pgchange.Options{Publication: "p", Slot: "s" + byRoot})
+			f := followIn(ctx, t, source, nil)
+			f.next(3)
+			at := f.mark(func(p pgchange.Position) bool { return p.Loaded["public.parted"]+p.Loaded["public.low"] != "" })
+			f.stop()
+			idleSlot(t, pool, "s"+byRoot)
+			exec(t, pool, away...)
+			f = followIn(ctx, t, source, &at)
+			if byRoot == "true" {
+				require.Equal(t, []string{"insert 4 m"}, lines2(f.next(1)))
+				require.Equal(t, 1, log.count("partition low was detached from table public.parted and attached again"))
+				return
+			}
+			require.Equal(t, []string{"truncate 0 "}, lines2(f.next(1)))
+			require.Equal(t, []string{"truncate 0 ", "insert 11 c", "insert 2 b", "insert 3 n", "insert 4 m"}, lines2(f.next(5)))
+			require.Contains(t, at.Loaded["public.low"], "@")
+			id, _, _ := strings.Cut(at.Loaded["public.high"], "@") // as in cursors from before
+			at = f.mark(func(p pgchange.Position) bool { return len(p.Loaded) == 2 })
+			f.stop()
+			idleSlot(t, pool, "s"+byRoot)
+			at.Loaded["public.high"] = id
+			exec(t, pool, `insert into parted values (5, 'o')`)
+			require.Equal(t, []string{"insert 5 o"}, lines2(follow(t, source, &at).next(1)))
+		})
+	}
+}

@@ -13,13 +13,14 @@ import (
 type partition struct {
 	name string
 	file uint32 // that has its rows; 0 if it has partitions of its own
+	part string // the transaction that attached it
 }
 
 // partitionsQuery lists the partitions of tables. A partition that was attached has an entry in
 // pg_inherits of another transaction than the one that made it. One that was truncated or written
 // anew has another file.
 const partitionsQuery = `
-select root.oid, c.oid, c.oid::regclass::text, c.relfilenode, i.xmin <> t.xmin
+select root.oid, c.oid, c.oid::regclass::text, c.relfilenode, i.xmin::text, i.xmin <> t.xmin
 from unnest($1::oid[]) root (oid)
 cross join lateral pg_catalog.pg_partition_tree(root.oid::regclass) p
 join pg_catalog.pg_class c on c.oid = p.relid
@@ -49,9 +50,13 @@ func (s *stream) tellPartitions(ctx context.Context, conn *pgx.Conn, tables []*t
 	var root, oid uint32
 	var is partition
 	var attached bool
-	_, err = pgx.ForEachRow(rows, []any{&root, &oid, &is.name, &is.file, &attached}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&root, &oid, &is.name, &is.file, &is.part, &attached}, func() error {
 		now[root][oid] = is
-		if _, was := before[root][oid]; before[root] != nil && !was && attached {
+		was, known := before[root][oid]
+		if known && was.part != is.part {
+			s.tell(ctx, fmt.Sprintf("partition %s was detached from table %s and attached again (by transaction %s): what was changed in it meanwhile is not in the log. If anything was, load the tables again: alter publication … drop table, and add table", is.name, names[root], is.part))
+		}
+		if before[root] != nil && !known && attached {
 			s.tell(ctx, fmt.Sprintf("partition %s was attached to table %s: rows that it had by then are not in the log. If it had any, load the tables again: alter publication … drop table, and add table", is.name, names[root]))
 		}
 		return nil

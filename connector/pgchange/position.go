@@ -92,7 +92,7 @@ const (
 // isLoaded reports whether a table needs no load any more.
 func (p *Position) isLoaded(t *table) bool {
 	id, is := p.Loaded[t.name]
-	return is && (id == t.id || id == "")
+	return is && (t.is(id) || id == "")
 }
 
 // begun reports whether rows or changes of a table have been read, or of one that had its name.
@@ -106,9 +106,9 @@ func (p *Position) begun(t *table) bool {
 // read for a while, or its load went by another key.
 func (p *Position) replaced(t *table) bool {
 	if id, loaded := p.Loaded[t.name]; loaded {
-		return id != t.id && id != ""
+		return !t.is(id) && id != ""
 	}
-	return p.Table == t.name && p.TableID != t.partID() && p.TableID != ""
+	return p.Table == t.name && !t.isPart(p.TableID) && p.TableID != ""
 }
 
 // publish notes which version of the publication is read. If it is another one, all tables are
@@ -131,17 +131,17 @@ func (p *Position) publish(id string) {
 // moved returns the names of tables whose rows are read by other names now: the table was renamed, or the
 // publication was altered, perhaps to send a partitioned table by its root.
 func (p *Position) moved(tables []*table) []string {
-	by := func(name, id string, is func(*table) string) bool {
+	by := func(name, id string, is func(*table, string) bool) bool {
 		return !slices.ContainsFunc(tables, func(t *table) bool { return t.name == name }) &&
-			(id == altered || slices.ContainsFunc(tables, func(t *table) bool { return is(t) == id && !p.begun(t) }))
+			(id == altered || slices.ContainsFunc(tables, func(t *table) bool { return is(t, id) && !p.begun(t) }))
 	}
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(p.Loaded)) {
-		if by(name, p.Loaded[name], func(t *table) string { return t.id }) {
+		if by(name, p.Loaded[name], (*table).is) {
 			names = append(names, name)
 		}
 	}
-	if p.Table != "" && by(p.Table, p.TableID, (*table).partID) {
+	if p.Table != "" && by(p.Table, p.TableID, (*table).isPart) {
 		names = append(names, p.Table)
 	}
 	return names

@@ -16,7 +16,8 @@ import (
 type table struct {
 	name     string // schema.table, as Change.Table
 	oid      uint32
-	id       string // of the table, and of its part in the publication
+	id       string // of the table, of its part in the publication, and of when it was attached to a table that is
+	was      string // what cursors had as id before it said when the table was attached
 	keyID    string // of the columns of the key, their types and collations
 	sql      string
 	kind     string   // "r", or "p" for a partitioned table
@@ -28,6 +29,12 @@ type table struct {
 
 // partID is what a cursor says of a table that is loaded in part: its load goes by its key.
 func (t *table) partID() string { return t.id + " " + t.keyID }
+
+// is reports whether an id is the table's.
+func (t *table) is(id string) bool { return id == t.id || id == t.was }
+
+// isPart reports whether a partID is the table's.
+func (t *table) isPart(id string) bool { return id == t.partID() || id == t.was+" "+t.keyID }
 
 // only is the table as SQL, without those that inherit from it and are no partitions.
 func (t *table) only() string {
@@ -66,7 +73,11 @@ select n.nspname || '.' || c.relname, pg_catalog.quote_ident(n.nspname) || '.' |
 	coalesce(to_jsonb(p) ->> 'rowfilter', ''), c.oid,
 	c.oid || coalesce((select string_agg('.' || part.oid, '' order by part.oid) from (
 		select r.oid from pg_catalog.pg_publication_rel r where r.prpubid = pub.oid and r.prrelid in (select c.oid union all select relid from pg_catalog.pg_partition_ancestors(c.oid))
-		union all select pub.oid where pub.puballtables %s) part), '')
+		union all select pub.oid where pub.puballtables %s) part), ''),
+	coalesce((select '@' || string_agg(i.xmin::text, '.' order by i.inhrelid) from pg_catalog.pg_inherits i
+		where c.relispartition and i.inhrelid in (select relid from pg_catalog.pg_partition_ancestors(c.oid))
+			and not exists (select from pg_catalog.pg_publication_rel r where r.prpubid = pub.oid and r.prrelid = c.oid)
+			and exists (select from pg_catalog.pg_publication_rel r where r.prpubid = pub.oid and r.prrelid in (select relid from pg_catalog.pg_partition_ancestors(c.oid)))), '')
 from pg_catalog.pg_publication_tables p
 join pg_catalog.pg_publication pub on pub.pubname = p.pubname
 join pg_catalog.pg_namespace n on n.nspname = p.schemaname
@@ -111,7 +122,10 @@ func (s *stream) lookUp(ctx context.Context, conn *pgx.Conn) (*published, error)
 	}
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*table, error) {
 		t := &table{}
-		return t, row.Scan(&t.name, &t.sql, &t.kind, &t.identity, &t.key, &t.keyID, &t.columns, &t.filter, &t.oid, &t.id)
+		var attached string
+		err := row.Scan(&t.name, &t.sql, &t.kind, &t.identity, &t.key, &t.keyID, &t.columns, &t.filter, &t.oid, &t.was, &attached)
+		t.id = t.was + attached
+		return t, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look up the tables of publication %q: %w", s.options.Publication, err)
