@@ -95,6 +95,9 @@ func TestStream_AttachedAgain(t *testing.T) {
 			idleSlot(t, pool, "s"+byRoot)
 			exec(t, pool, away...)
 			f = followIn(ctx, t, source, &at)
+			if byRoot == "true" && version(t, pool) < 150000 {
+				return // Postgres 13 and 14 go on to send nothing of the partition until the read begins again
+			}
 			if byRoot == "true" {
 				require.Equal(t, []string{"insert 4 m"}, lines2(f.next(1)))
 				require.Equal(t, 1, log.count("partition low was detached from table public.parted and attached again"))
