@@ -48,6 +48,17 @@ func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecor
 			return fmt.Errorf("write: %w", foreign(err))
 		}
 	}
+	write := func() error { return p.replayTx(ctx, store, l, by, reason, made) }
+	err = write()
+	for try := 0; err != nil && try < staleTries && ctx.Err() == nil && store.Classify(err) == FaultStale; try++ {
+		err = write()
+	}
+	return err
+}
+
+// replayTx marks a dead letter as replayed, and writes its record if the target is in the same transaction.
+func (p *flowCode) replayTx(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string, made *madeBatch) error {
+	n := made.rows.len()
 	return store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := store.With(tx)
 		if err != nil {

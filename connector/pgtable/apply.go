@@ -184,7 +184,7 @@ func (s *applySink[T]) try(ctx context.Context, tx pgx.Tx, write func() error) (
 		return true, nil
 	}
 	delete(tx.Conn().PgConn().CustomData(), checkedMark) // the lock on the table is gone
-	if isRowError(err) || refusal(err) {
+	if !isStale(err) && (isRowError(err) || refusal(err)) {
 		return false, nil
 	}
 	return false, err
@@ -227,7 +227,7 @@ func (s *applySink[T]) oneByOne(ctx context.Context, tx pgx.Tx, at *applyTable, 
 			var row *dataflow.RowError
 			if errors.As(err, &row) {
 				err = row.Err
-			} else if !refusal(err) {
+			} else if isStale(err) || !refusal(err) {
 				return err
 			}
 			return &dataflow.RowError{Row: i, Err: fmt.Errorf("%s of the row %s: %w", changes[i].Op, s.RowKeys(changes[i : i+1])[0], err)}
@@ -263,17 +263,17 @@ func (s *applySink[T]) move(ctx context.Context, tx pgx.Tx, at *applyTable, c *C
 	m := tx.Conn().TypeMap()
 	args, err := set.encode(m, reflect.ValueOf([]T{c.New}))
 	if err != nil {
-		return err
+		return set.refusedByNow(ctx, tx, err)
 	}
 	keys, err := old.encode(m, reflect.ValueOf([]T{*c.Old}))
 	if err != nil {
-		return err
+		return old.refusedByNow(ctx, tx, err)
 	}
 	tag, err := tx.Exec(ctx, set.run, append(args, keys...)...)
 	if err == nil && tag.RowsAffected() == 0 && !c.Loading {
 		err = &dataflow.RowError{Err: s.missing(c.Absent)}
 	}
-	return err
+	return staleIfAltered(err)
 }
 
 func (s *applySink[T]) missing(absent []string) error {
@@ -311,7 +311,7 @@ func (s *applySink[T]) writeGroup(ctx context.Context, tx pgx.Tx, at *applyTable
 	}
 	args, err := st.encode(tx.Conn().TypeMap(), rows)
 	if err != nil {
-		return err
+		return st.refusedByNow(ctx, tx, err)
 	}
 	if g.kind != applyPatch {
 		_, err = tx.Exec(ctx, st.run, args...)

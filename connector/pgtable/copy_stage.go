@@ -51,10 +51,11 @@ func (cp *copier) stageFor(table pgx.Identifier, st *statement, t *target, key [
 	if rounded := st.roundedKeys(); rounded != "" {
 		stage = "(select n, " + rounded + " from " + cp.stage + ") r"
 	}
-	from := st.names() + " from " + stage + " where n >= " + firstMark
+	where := " where n >= " + firstMark + " and " + st.unlessAltered()
+	from := st.names() + " from " + stage + where
 	cp.last = into + "distinct on (" + on + ") " + from + " order by " + on + st.newest() + ", n desc " + conflict
 	cp.all = into + from + " " + conflict
-	rows := batchRows{query: "select " + st.names() + ", n - " + firstMark + " + 1 as n from " + stage + " where n >= " + firstMark, inline: true}
+	rows := batchRows{query: "select " + st.names() + ", n - " + firstMark + " + 1 as n from " + stage + where, inline: true}
 	told, untold := &cp.lastTold, &cp.last
 	for range 2 {
 		*told = st.withResults(table, t, key, rows)

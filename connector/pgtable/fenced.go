@@ -221,7 +221,11 @@ func writeApart[T any](ctx context.Context, tx pgx.Tx, to rowWriter[T], rows []T
 
 // inTx calls write in the transaction that moves the checkpoint.
 func (s *fence) inTx(ctx context.Context, flow string, fence int64, state json.RawMessage, write func(tx pgx.Tx) error) error {
-	return transient(ctx, s.pool, s.begin(ctx, func(tx pgx.Tx) error {
+	return transient(ctx, s.pool, retryStale(s.pool, func() error { return s.moving(ctx, flow, fence, state, write) }))
+}
+
+func (s *fence) moving(ctx context.Context, flow string, fence int64, state json.RawMessage, write func(tx pgx.Tx) error) error {
+	return s.begin(ctx, func(tx pgx.Tx) error {
 		// Update the checkpoint first: this waits only for another claim, and blocks
 		// later ones.
 		tag, err := tx.Exec(ctx, `update dataflow_sink_checkpoint set state = $3, updated_at = now() where flow = $1 and fence = $2`,
@@ -233,7 +237,7 @@ func (s *fence) inTx(ctx context.Context, flow string, fence int64, state json.R
 			return fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), dataflow.ErrFenced)
 		}
 		return write(tx)
-	}))
+	})
 }
 
 // storable returns a state as a text that a database of any encoding stores. A cursor may have characters

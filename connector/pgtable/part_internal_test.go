@@ -75,7 +75,7 @@ func TestWritePartTx(t *testing.T) {
 	}
 }
 
-// COPY's error about a row is ignored if COPY has misread the values.
+// COPY's error about a row is ignored if COPY has misread the values. Then the engine writes the batch again.
 func TestWritePartTx_ColumnChanged(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts, `insert into facts values (0, '', 0)`)
@@ -84,7 +84,9 @@ func TestWritePartTx_ColumnChanged(t *testing.T) {
 	_, err := pool.Exec(t.Context(), `delete from facts where id = 0; alter table facts alter cents type real, add check (cents > 1)`)
 	require.NoError(t, err)
 	inOneTx(t, pool, s, func(write func(...fact) error) {
-		require.NoError(t, write(fact{ID: 2, Cents: new(int32(5))}, fact{ID: 3, Cents: new(int32(6))}))
+		rows := []fact{{ID: 2, Cents: new(int32(5))}, {ID: 3, Cents: new(int32(6))}}
+		require.True(t, isStale(write(rows...)))
+		require.NoError(t, write(rows...))
 	})
 	require.Equal(t, []string{"(1,5)", "(2,5)", "(3,6)"}, query(t, pool, `select id, cents from facts order by id`))
 }

@@ -206,5 +206,5 @@ func (r *stagedRows) ready(ctx context.Context, tx pgx.Tx) (*replaced, error) {
 	if !whole {
 		return nil, fmt.Errorf("the server has crashed or was replaced since the run began, which emptied the staging table %s: run the flow again", r.rows.table)
 	}
-	return now, nil
+	return now, now.checkTypes(ctx, tx)
 }

@@ -86,6 +86,27 @@ func (p *replaced) lookUpReferences(ctx context.Context, tx pgx.Tx, name pgx.Ide
 	return nil
 }
 
+// retypedQuery finds a column of the staging table that is of another type in the table.
+const retypedQuery = `
+select s.attname, pg_catalog.format_type(s.atttypid, s.atttypmod), pg_catalog.format_type(t.atttypid, t.atttypmod)
+from pg_catalog.pg_attribute s join pg_catalog.pg_attribute t on t.attname = s.attname
+where s.attrelid = to_regclass($1) and t.attrelid = to_regclass($2) and s.attnum > 0 and not s.attisdropped and (s.atttypid, s.atttypmod) <> (t.atttypid, t.atttypmod)
+order by s.attnum limit 1`
+
+// checkTypes returns an error if the table was altered since its staging table was made, which has the values in the
+// types of then.
+func (p *replaced) checkTypes(ctx context.Context, tx pgx.Tx) error {
+	var column, then, now string
+	err := tx.QueryRow(ctx, retypedQuery, p.stage.Sanitize(), p.name()).Scan(&column, &then, &now)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look up the columns: %w", err)
+	}
+	return fmt.Errorf("column %q has become %s since the run began, and its rows were written as %s: run the flow again", column, now, then)
+}
+
 // stageName names the staging table of a flow for a table. The name shows its
 // purpose, and differs for two flows.
 func stageName(table, flow string) string {

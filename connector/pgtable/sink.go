@@ -197,10 +197,10 @@ func (s *tableSink) write(ctx context.Context, tx pgx.Tx, rows reflect.Value, re
 
 // writeWith writes rows by a statement. See write.
 func (s *tableSink) writeWith(ctx context.Context, tx pgx.Tx, st *statement, rows reflect.Value, results []dataflow.RowResult, part bool) error {
-	if err := st.checkClock(rows); err != nil {
-		return err
-	}
 	database := databaseOf(tx)
+	if err := st.checkClock(rows); err != nil {
+		return s.refusedByNow(ctx, tx, st, err)
+	}
 	if st.copier != nil && (rows.Len() >= s.copyFrom || st.copier.isHeavy(rows)) {
 		result, err := st.copy(ctx, tx, rows, results, part)
 		switch {
@@ -221,7 +221,7 @@ func (s *tableSink) writeWith(ctx context.Context, tx pgx.Tx, st *statement, row
 	}
 	args, err := st.encode(tx.Conn().TypeMap(), rows)
 	if err != nil {
-		return err
+		return s.refusedByNow(ctx, tx, st, err)
 	}
 	if err := st.awaitPredecessor(ctx); err != nil {
 		return err
@@ -238,9 +238,9 @@ func (s *tableSink) writeWith(ctx context.Context, tx pgx.Tx, st *statement, row
 	} else {
 		err = write()
 	}
-	if err != nil {
+	if err = staleIfAltered(err); err != nil {
 		s.forget(database) // the table may have been altered
-		if part && rows.Len() == 1 {
+		if part && rows.Len() == 1 && !isStale(err) {
 			err = nameColumn(ctx, tx, st, args, s.nameHolder(ctx, tx, st, args, err))
 		}
 		return s.explain(err)
@@ -265,7 +265,7 @@ func (s *tableSink) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows r
 	}
 	err = withSavepoint(ctx, tx, func() error {
 		if _, err := tx.Exec(ctx, st.sql, args...); err != nil {
-			return err
+			return staleIfAltered(err)
 		}
 		return errAccepted
 	})
@@ -273,6 +273,9 @@ func (s *tableSink) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows r
 	switch {
 	case errors.Is(err, errAccepted):
 		return nil
+	case isStale(err):
+		s.forget(databaseOf(tx))
+		return err
 	case !errors.As(err, &pg) || !refusal(err):
 		return err
 	default:
@@ -337,6 +340,15 @@ func (s *tableSink) statement(ctx context.Context, tx pgx.Tx, database string) (
 	return st, nil
 }
 
+// refusedByNow is that of a statement, which it forgets if the table was altered.
+func (s *tableSink) refusedByNow(ctx context.Context, tx pgx.Tx, st *statement, refused error) error {
+	err := st.refusedByNow(ctx, tx, refused)
+	if isStale(err) {
+		s.forget(databaseOf(tx))
+	}
+	return err
+}
+
 func (s *tableSink) forget(database string) {
 	s.mu.Lock()
 	delete(s.statements, database)
@@ -345,6 +357,7 @@ func (s *tableSink) forget(database string) {
 
 // explain adds to Postgres's error what is missing from its text.
 func (s *tableSink) explain(err error) error {
+	err = staleIfAltered(err)
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		return err

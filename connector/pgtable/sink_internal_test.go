@@ -45,7 +45,17 @@ func inSession(t *testing.T, pool *pgxpool.Pool, settings map[string]string) *pg
 
 // write writes rows in a transaction like a checkpoint's. It uses COPY even for few
 // rows, if the sink can.
+// Like the engine, it writes the rows again if the table was altered.
 func write[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) error {
+	t.Helper()
+	err := writeOnce(t, pool, s, rows)
+	if isStale(err) {
+		err = writeOnce(t, pool, s, rows)
+	}
+	return err
+}
+
+func writeOnce[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows []T) error {
 	t.Helper()
 	if s.to.copyFrom == copyFrom {
 		s.to.copyFrom = 1

@@ -33,7 +33,7 @@ with recursive step (number, type) as (
 	union` + typeParts + `
 )
 select a.attname, t.oid, pg_catalog.format_type(t.oid, -1), t.typcategory = 'A', t.typtype = 'e',
-	a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attidentity = 'a',
+	a.atttypid, a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attidentity = 'a',
 	a.attidentity <> '' or coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid) like '%nextval(%', false), coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.collname), ''), a.attcollation <> 0,
 	coalesce((select quote_ident(s.nspname) || '.' || quote_ident(f.proname) from pg_catalog.pg_proc f join pg_catalog.pg_namespace s on s.oid = f.pronamespace where f.oid = t.typsend
 		and exists (select from inside join pg_catalog.pg_type p on p.oid = inside.oid where inside.type = t.oid
@@ -79,6 +79,7 @@ type tableColumn struct {
 	isArray    bool
 	isEnum     bool
 	declared   uint32 // the declared type, which may be a domain
+	typmod     int32  // its length or precision, as Postgres keeps it
 	full       string // the declared type as SQL, with its length
 	isIdentity bool   // generated always as identity
 	isNumbered bool   // its default takes a number from a sequence
@@ -205,7 +206,7 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 	var columns []tableColumn
 	for rows.Next() {
 		var c tableColumn
-		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.isEnum, &c.declared, &c.full, &c.isIdentity, &c.isNumbered, &c.collation, &c.collated, &c.send); err != nil {
+		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.isEnum, &c.declared, &c.typmod, &c.full, &c.isIdentity, &c.isNumbered, &c.collation, &c.collated, &c.send); err != nil {
 			return nil, fmt.Errorf("look up its columns: %w", err)
 		}
 		columns = append(columns, c)
@@ -221,18 +222,19 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 
 // statement writes a batch to a table.
 type statement struct {
-	sql     string
-	results string // like sql, but returns the outcome of each row; empty for Insert
-	fields  *rowmap.Plan
-	columns []*column
-	copier  *copier                // nil if all batches are written with arrays
-	check   string                 // checks the constraints that the commit would check; empty if there are none
-	looks   bool                   // true if an upsert looks first which rows exist; see lookingFirst
-	only    string                 // "only ", as "on conflict" sees no rows of tables that inherit; or nothing
-	over    string                 // "overriding system value ", or nothing
-	newer   *column                // the column of a row that must not be greater than the record's; nil: any row is replaced
-	offset  atomic.Pointer[string] // of the times that were compared as a wall clock; nil: none was
-	alone   bool                   // true if the result depends only on the given rows and on the rows with their keys
+	sql      string
+	results  string // like sql, but returns the outcome of each row; empty for Insert
+	fields   *rowmap.Plan
+	columns  []*column
+	copier   *copier                // nil if all batches are written with arrays
+	check    string                 // checks the constraints that the commit would check; empty if there are none
+	looks    bool                   // true if an upsert looks first which rows exist; see lookingFirst
+	only     string                 // "only ", as "on conflict" sees no rows of tables that inherit; or nothing
+	over     string                 // "overriding system value ", or nothing
+	newer    *column                // the column of a row that must not be greater than the record's; nil: any row is replaced
+	offset   atomic.Pointer[string] // of the times that were compared as a wall clock; nil: none was
+	asBefore string                 // a condition, see [isAsBefore]
+	alone    bool                   // true if the result depends only on the given rows and on the rows with their keys
 }
 
 // way is how a sink writes to its table.
@@ -277,6 +279,7 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way
 	if err := st.checkIdentity(how); err != nil {
 		return nil, err
 	}
+	st.asBefore = isAsBefore(table, to.kind, st.columns)
 	if upsert {
 		st.looks = st.spares(to)
 		if to.kind == "r" {
@@ -290,7 +293,7 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way
 			st.sql = st.into(table) + "\n" + st.selectLast() + "\n" + st.onConflict(key, nil)
 		}
 	} else {
-		st.sql = st.into(table) + "\nselect " + strings.Join(st.values(), ", ") + " from unnest(" + st.arrays() + ") as u (" + st.names() + ")"
+		st.sql = st.into(table) + "\nselect " + strings.Join(st.values(), ", ") + " from unnest(" + st.arrays() + ") as u (" + st.names() + ") where " + st.unlessAltered()
 	}
 	st.copier = newCopier(table, st, to, how)
 	return st, nil
@@ -322,7 +325,7 @@ func (st *statement) numbered() string {
 	for i := range inner {
 		inner[i] += " as " + names[i]
 	}
-	return "select " + strings.Join(inner, ", ") + ", n from unnest(" + st.arrays() + ") with ordinality as u (" + st.names() + ", n)"
+	return "select " + strings.Join(inner, ", ") + ", n from unnest(" + st.arrays() + ") with ordinality as u (" + st.names() + ", n) where " + st.unlessAltered()
 }
 
 // names returns the names of the columns within the statement.

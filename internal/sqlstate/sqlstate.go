@@ -77,10 +77,13 @@ const (
 	Untranslatable         = "22P05"
 )
 
+// StaleRoutine is the function of the server that refuses a prepared statement that no longer fits its table.
+const StaleRoutine = "RevalidateCachedQuery"
+
 // Specials returns the exceptions.
 func Specials() []Special {
 	return []Special{
-		{Code: "0A000", Routines: []string{"RevalidateCachedQuery"}, Decision: Again, Meaning: "a migration has changed the columns of a prepared statement"},
+		{Code: "0A000", Routines: []string{StaleRoutine}, Decision: Again, Meaning: "a migration has changed the columns of a prepared statement"},
 		{Code: "40001", Routines: recoveryRoutines(), Decision: Conflict, Meaning: "a standby has ended the statement, because it replays what the primary did"},
 		{Code: "54000", Routines: []string{"GetNewTransactionId", "GetNewMultiXactId"}, Decision: Attempt, Meaning: "the database must be vacuumed before it accepts writes"},
 	}
