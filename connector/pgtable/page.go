@@ -13,12 +13,14 @@ import (
 	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
-// notNullQuery counts the given table columns that may be null.
+// notNullQuery counts the given table columns that may be null. From Postgres 18 on, a constraint that is
+// "not null … not valid" forbids NULL in new rows only.
 const notNullQuery = `
 select count(*)
 from unnest($1::bigint[], $2::bigint[]) as k (relation, number)
 left join pg_catalog.pg_attribute a on a.attrelid = k.relation::oid and a.attnum = k.number
-where a.attnotnull is not true`
+where a.attnotnull is not true
+	or exists (select from pg_catalog.pg_constraint c where c.conrelid = a.attrelid and c.contype = 'n' and a.attnum = any(c.conkey) and not c.convalidated)`
 
 // reader reads the pages of one read.
 type reader struct {
