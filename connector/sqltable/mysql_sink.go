@@ -157,6 +157,9 @@ func (s *mysqlSink[T]) writeIn(ctx context.Context, b dataflow.FencedBatch[T], w
 		if err == nil && len(b.Rows) > 0 {
 			err = s.checkStillUnique(ctx, tx)
 		}
+		if err == nil && len(b.Rows) > 0 {
+			err = s.checkStillTyped(ctx, tx)
+		}
 		if err != nil {
 			return fmt.Errorf("table %s: %w", s.sink.table, err)
 		}

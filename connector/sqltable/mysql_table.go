@@ -159,13 +159,38 @@ func (s *mysqlSink[T]) check(ctx context.Context) error {
 	if err := s.checkNewer(ctx, t); err != nil {
 		return err
 	}
-	for _, c := range s.sink.fields.Columns {
-		i := slices.IndexFunc(t.columns, func(name string) bool { return strings.EqualFold(name, c.Name) })
-		t.written = append(t.written, strings.ToLower(t.types[i]))
-	}
+	t.written = s.writtenTypes(t)
 	s.table.Store(t)
 	s.checked.Store(true)
 	return nil
+}
+
+// writtenTypes returns the types of the written columns, in their order. One that the table lacks has none.
+func (s *mysqlSink[T]) writtenTypes(t *mysqlTable) []string {
+	types := make([]string, len(s.sink.fields.Columns))
+	for i, c := range s.sink.fields.Columns {
+		if at := slices.IndexFunc(t.columns, func(name string) bool { return strings.EqualFold(name, c.Name) }); at >= 0 {
+			types[i] = strings.ToLower(t.types[at])
+		}
+	}
+	return types
+}
+
+// checkStillTyped returns an error if the written columns are of other types than when the table was checked, after a
+// transaction has written rows, so that none can change before its commit. Which values MySQL would change depends on them.
+func (s *mysqlSink[T]) checkStillTyped(ctx context.Context, tx sqlTx) error {
+	t, known := &mysqlTable{}, s.table.Load()
+	if known == nil {
+		return nil
+	}
+	err := eachPair(ctx, tx, mysqlColumns, s.schema(), s.sink.name[len(s.sink.name)-1], func(column, dataType string) {
+		t.columns, t.types = append(t.columns, column), append(t.types, dataType)
+	})
+	if err == nil && !slices.Equal(s.writtenTypes(t), known.written) {
+		s.checked.Store(false)
+		err = dataflow.Transient(errors.New("the types of its columns have changed; writing the batch again"))
+	}
+	return err
 }
 
 func (s *mysqlSink[T]) checkColumns(t *mysqlTable) error {

@@ -106,3 +106,27 @@ func TestSources_Deploys(t *testing.T) {
 		})
 	}
 }
+
+// A column that was altered between two runs of a process refuses what MySQL would change in its type of now.
+func TestUpsertTo_Retyped(t *testing.T) {
+	t.Parallel()
+	type record struct {
+		N int64
+		V string
+	}
+	other := setup(t, "create table numbers (n bigint primary key, v varchar(40))")
+	target := sqltable.UpsertTo[record](other, "numbers", "n")
+	run := func(name string, rows ...record) *dataflow.Run {
+		flow := dataflow.NewFlow(name, memory.Slice(rows), dataflow.Identity[record](), target, &dataflow.FlowOptions{OnBadRecord: dataflow.SkipUpTo(9), MaxAttempts: 1})
+		run, err := clientOf(t, dataflowsqlite.New(dbtest.SQLite(t)), flow).Trigger(t.Context(), name, nil)
+		require.NoError(t, err)
+		return run
+	}
+	require.Zero(t, run("before", record{1, "2024-01-01 10:00:00"}).Counters.Dropped)
+	_, err := other.ExecContext(t.Context(), "alter table numbers modify v datetime")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, run("after", record{2, "2024-01-01 10:00:00.7"}, record{3, "2024-01-01 10:00:01"}).Counters.Dropped)
+	var ids string
+	require.NoError(t, other.QueryRowContext(t.Context(), "select group_concat(n order by n) from numbers").Scan(&ids))
+	require.Equal(t, "1,3", ids)
+}
