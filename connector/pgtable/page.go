@@ -128,7 +128,7 @@ func (r *reader) fetch(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 	if r.limit.Rows <= fewRows {
 		list = query.OfPage(list)
 	}
-	list = slices.Concat(list, r.keyList())
+	list = slices.Concat(list, r.typeList(), r.keyList())
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
 	rows, err := r.pool.Query(within, query.PageQuery(list, from != nil), inBinary(r.pool, withCursor(r.guarded.args, from))...)
@@ -137,6 +137,10 @@ func (r *reader) fetch(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 	}
 	leave(r.pool, rows.Conn())
 	defer rows.Close()
+	if r.retyped(rows.FieldDescriptions()) {
+		cancel()
+		return nil, errAltered()
+	}
 	scan := r.scan(rows)
 	r.collect(scan)
 	page, err := scan.end()
@@ -319,6 +323,35 @@ func (r *reader) nullError(raw [][]byte) error {
 		key[i] = &text
 	}
 	return r.query.NullError(key)
+}
+
+// typeList selects NULL in the types of the key columns without a field. A key is read as text, which would not
+// show that its column has become of another type, in which the cursor is at another place.
+func (r *reader) typeList() []string {
+	var list []string
+	for i, name := range rowmap.Qualified(r.query.Key) {
+		if r.fields.Index(r.query.Key[i]) < 0 {
+			list = append(list, "case when false then "+name+" end")
+		}
+	}
+	return list
+}
+
+// retyped reports whether the key columns of a page are of other types than those that were looked up. Postgres refuses
+// a prepared statement then, but not one of the other modes of pgx. columns are none if the statement failed.
+func (r *reader) retyped(columns []pgconn.FieldDescription) bool {
+	next := len(r.fields.Columns)
+	for i, name := range r.query.Key {
+		at := r.fields.Index(name)
+		if at < 0 {
+			at = next
+			next++
+		}
+		if at < len(columns) && columns[at].DataTypeOID != r.keys[i].DataTypeOID {
+			return true
+		}
+	}
+	return false
 }
 
 // keyList selects the key columns as text.

@@ -20,11 +20,12 @@ type pageScan struct {
 	weight rowmap.PageWeight // what the page weighs, as it was received
 	keys   keyText
 	plans  []columnPlan
+	key    int   // the number of columns before those of the key
 	err    error // the error that ended the read
 }
 
 func (r *reader) scan(rows pgx.Rows) *pageScan {
-	return &pageScan{reader: r, rows: rows, keys: keyText{columns: r.keys}}
+	return &pageScan{reader: r, rows: rows, key: len(r.fields.Columns) + len(r.typeList()), keys: keyText{columns: r.keys}}
 }
 
 // next reads a row. It returns false at the page's end, which is the limit at most.
@@ -33,7 +34,7 @@ func (s *pageScan) next() bool {
 		return false
 	}
 	raw := s.rows.RawValues()
-	if s.err = s.addKey(raw[len(s.fields.Columns):]); s.err != nil {
+	if s.err = s.addKey(raw[s.key:]); s.err != nil {
 		return false
 	}
 	bytes := 0
