@@ -23,8 +23,8 @@ func asksToWait(status int, h http.Header) (after time.Duration, again bool) {
 	// The reset counts if nothing is left of the limit. With 429 and 420 it counts too if the server
 	// does not say what is left. With 403 it also counts if it is just now: the server rounds it.
 	left, reset, said := quota(h, now)
-	if left == "0" || left == "" && (status == http.StatusTooManyRequests || status == statusCalm) {
-		return reset, again || left == "0" && (reset > 0 || said && status == http.StatusForbidden)
+	if none := spent(left); none || left == "" && (status == http.StatusTooManyRequests || status == statusCalm) {
+		return reset, again || none && (reset > 0 || said && status == http.StatusForbidden)
 	}
 	return 0, again
 }
@@ -98,19 +98,31 @@ func quota(h http.Header, now time.Time) (left string, reset time.Duration, said
 			said = said || ok
 		}
 	}
-	for _, list := range h.Values("RateLimit") { // "policy";r=0;t=30, or limit=9, remaining=0, reset=30
-		for part := range strings.FieldsFuncSeq(list, func(c rune) bool { return c == ';' || c == ',' }) {
-			name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-			switch value = strings.TrimSpace(value); strings.TrimSpace(name) {
-			case "r", "remaining":
-				left = cmp.Or(left, value)
-			case "t", "reset":
-				at, ok := until(value, now)
-				reset, said = max(reset, at), said || ok
+	for _, list := range h.Values("RateLimit") { // "burst";r=0;t=30, "daily";r=9;t=600, or limit=9, remaining=0, reset=30
+		for policy := range strings.SplitSeq(list, ",") {
+			its := make(map[string]string)
+			for part := range strings.SplitSeq(policy, ";") {
+				name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+				its[strings.TrimSpace(name)] = strings.TrimSpace(value)
 			}
+			if spent(its["r"]) {
+				left = its["r"] // whatever is left of the other policies
+			}
+			left = cmp.Or(left, its["r"], its["remaining"])
+			if its["r"] != "" && !spent(its["r"]) {
+				continue // nobody waits for its reset
+			}
+			at, ok := until(cmp.Or(its["t"], its["reset"]), now)
+			reset, said = max(reset, at), said || ok
 		}
 	}
 	return left, reset, said
+}
+
+// spent reports whether nothing is left of a limit. Reddit says so with a fraction: 0.0.
+func spent(left string) bool {
+	n, err := strconv.ParseFloat(left, 64)
+	return err == nil && n >= 0 && n < 1
 }
 
 // until reads when a limit is reset: a time, the seconds or milliseconds since 1970, or the
