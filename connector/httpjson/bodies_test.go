@@ -28,6 +28,30 @@ func bodyServer(t *testing.T, status int, body string) string {
 	return server.URL
 }
 
+// A gateway answers with a web page and the status 200, as during maintenance. It may pass, and its lines are no records.
+func TestSource_WebPage(t *testing.T) {
+	t.Parallel()
+	address := bodyServer(t, http.StatusOK, " \n<!DOCTYPE html>\n<html>\n<title>Maintenance</title>\n</html>\n")
+	for name, opts := range map[string]*httpjson.Options{
+		"Page":     {Records: "data"},
+		"Whole":    {},
+		"Stream":   {Records: "data", Stream: true},
+		"Lines":    {Lines: true},
+		"Open":     {Open: &httpjson.Open{URL: address, Path: "id", Param: "id"}},
+		"Snapshot": {Records: "data.*", Snapshot: true, Paging: httpjson.PageNumber{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ids, _, err := read(t.Context(), t, httpjson.Source[order](address, opts), httpjson.Cursor{})
+			require.Empty(t, ids)
+			require.ErrorContains(t, err, address+": the response is a web page, not JSON: <!DOCTYPE html> <html> <title>Maintenance")
+			require.False(t, dataflow.IsPermanent(err))
+			var record *dataflow.RecordError
+			require.NotErrorAs(t, err, &record)
+		})
+	}
+}
+
 // An error that the API reports with a status of success is no empty list.
 func TestSource_ReportedErrors(t *testing.T) {
 	t.Parallel()

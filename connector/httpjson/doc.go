@@ -98,6 +98,7 @@
 // field "error" counts only if the records are null or missing. It is an error too if "ok" or
 // "success" is false, or "status" is "error" or "failed". Beside an empty list, "status" needs a
 // message, and [Options].Check can let all three pass. Such an error fails the attempt. A response
+// that is a web page, as of a gateway or during maintenance, fails the attempt too. A response
 // that ends within a JSON value is tried again, as one that broke off. [Options].Check looks for
 // errors that the API reports otherwise. Without it, a field "errors" beside records is a warning in
 // the log.

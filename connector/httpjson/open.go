@@ -74,6 +74,9 @@ func (r *reading[T]) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
+	if err := httpcall.WebPage(resp.Body); err != nil {
+		return fmt.Errorf("open at %s: %w", bare(u.String()), err)
+	}
 	if r.handle, err = httpcall.Find(resp.Body, o.Path); err != nil {
 		return dataflow.Permanent(fmt.Errorf("open at %s: the handle: %w", bare(u.String()), err))
 	}

@@ -41,8 +41,8 @@ type SinkOptions struct {
 	// taken. [RefusedError] names the rows that were not, and the flow's policy decides about
 	// them. Any other error fails the attempt; mark it by [dataflow.Transient] or
 	// [dataflow.RetryAfter] if the request should be made again. A nil Check takes a
-	// response for a success, unless its status is 207, or its text says otherwise by a usual
-	// field, such as "errors", "failed" or "success": that is an error.
+	// response for a success, unless its status is 207, it is a web page, or its text says otherwise
+	// by a usual field, such as "errors", "failed" or "success": that is an error.
 	Check func(*SinkResponse) error
 
 	// The other fields are those of [Options].

@@ -144,6 +144,24 @@ func TestSink_EncodingOfNothing(t *testing.T) {
 	}
 }
 
+// A web page, as of a sign-in or during maintenance, has taken no rows. Check may know better.
+func TestSink_WebPage(t *testing.T) {
+	t.Parallel()
+	for body, page := range map[string]bool{"<!doctype HTML><p>Maintenance": true, "\n<html>\n": true, "ok": false, "<?xml version='1.0'?><ok/>": false, "": false} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+		t.Cleanup(server.Close)
+		batch := dataflow.SinkBatch[row]{ID: "b", Rows: numbered(1)}
+		err := newSink[row](server.URL, nil).Write(t.Context(), batch)
+		if page {
+			require.ErrorContains(t, err, "the response is a web page, not JSON: <")
+			require.False(t, dataflow.IsPermanent(err))
+		} else {
+			require.NoError(t, err)
+		}
+		require.NoError(t, newSink[row](server.URL, &SinkOptions{Check: func(*SinkResponse) error { return nil }}).Write(t.Context(), batch))
+	}
+}
+
 func TestSink_BadRow(t *testing.T) {
 	t.Parallel()
 	s := &store{}

@@ -26,6 +26,9 @@ func unchecked(resp *httpcall.Response, sent []json.RawMessage) error {
 	if resp.Status == http.StatusMultiStatus {
 		return mayRefuse("it has the status 207")
 	}
+	if err := httpcall.WebPage(resp.Body); err != nil { // it may pass
+		return fmt.Errorf("%w: set Check if the API answers so", err)
+	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(resp.Body, &object) != nil {
 		return refusesOne(resp.Body, sent)

@@ -130,6 +130,9 @@ func (r *reading[T]) ask(ctx context.Context, at Cursor) (*page, error) {
 // unreadable returns the error of a response that cannot be read.
 func (s *source[T]) unreadable(at Cursor, err error) error {
 	err = s.wrap(at, err)
+	if isWebPage(err) {
+		return err
+	}
 	if reported, checked := (*httpcall.ReportedError)(nil), (*checkError)(nil); errors.As(err, &reported) || errors.As(err, &checked) {
 		if reported != nil && reported.Beside {
 			err = fmt.Errorf("%w: if it only means that there is nothing, let Options.Check return nil for it", err)
@@ -137,6 +140,12 @@ func (s *source[T]) unreadable(at Cursor, err error) error {
 		return err
 	}
 	return dataflow.Permanent(err)
+}
+
+// isWebPage reports whether an error is that of a web page in place of JSON, which may pass.
+func isWebPage(err error) bool {
+	var page *httpcall.WebPageError
+	return errors.As(err, &page)
 }
 
 // findNext finds the page after a fetched one.

@@ -138,7 +138,7 @@ func TestSource_TriesAgain(t *testing.T) {
 		{name: "RetryAfterAlways", answers: []answer{reply(503, map[string]string{"Retry-After": "1"}, "")}, took: 3 * time.Second, tries: 4, signal: dataflow.RetryAfter(errAny, time.Second), text: "503 Service Unavailable"},
 		{name: "Always", answers: []answer{reply(502, nil, "")}, took: 3500 * time.Millisecond, tries: 4, signal: dataflow.Transient(errAny), text: "502 Bad Gateway"},
 		{name: "Permanent", answers: []answer{reply(404, nil, "no such list")}, tries: 1, signal: dataflow.Permanent(errAny), text: "404 Not Found: no such list"},
-		{name: "NotJSON", answers: []answer{reply(200, nil, "<html>")}, tries: 1, signal: dataflow.Permanent(errAny), text: "page first of https://api.test/all: the response is not JSON"},
+		{name: "NotJSON", answers: []answer{reply(200, nil, "all is well")}, tries: 1, signal: dataflow.Permanent(errAny), text: "page first of https://api.test/all: the response is not JSON"},
 		{name: "NoRecords", answers: []answer{reply(200, nil, `{"data":{}}`)}, tries: 1, signal: dataflow.Permanent(errAny), text: `there is no field "data.orders"`},
 		{name: "NoArray", answers: []answer{reply(200, nil, `{"data":{"orders":{}}}`)}, tries: 1, signal: dataflow.Permanent(errAny), text: `the records, at "data.orders"`},
 		{name: "TooLong", answers: []answer{reply(200, nil, strings.Repeat(" ", 2000))}, tries: 1, signal: dataflow.Permanent(errAny), text: "has more than 1000 bytes"},

@@ -224,7 +224,7 @@ func (s *source[T]) unreadableStream(at Cursor, err error) error {
 		return err
 	}
 	wrapped := s.wrap(at, err)
-	if errors.As(err, &reported) || httpcall.IsBroken(err) {
+	if errors.As(err, &reported) || httpcall.IsBroken(err) || isWebPage(err) {
 		return wrapped
 	}
 	return dataflow.Permanent(wrapped)

@@ -50,5 +50,5 @@
 //
 // Protocol errors (codes -32700, -32600, -32601 and -32602) are [dataflow.Permanent]:
 // the same call would fail again. Other error responses fail the attempt, and the flow
-// retries it. Errors of the connection and of HTTP are treated as in package httpjson.
+// retries it. So does a web page in place of a response. Errors of the connection and of HTTP are treated as in package httpjson.
 package jsonrpc

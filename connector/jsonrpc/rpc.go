@@ -227,9 +227,17 @@ func (s *server) one(ctx context.Context, key string, call *request) (json.RawMe
 	}
 	var answer response
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, dataflow.Permanent(fmt.Errorf("the response is not JSON-RPC: %w", err))
+		return nil, unreadable("JSON-RPC", body, err)
 	}
 	return answer.result(call)
+}
+
+// unreadable returns the error of a response that is not JSON-RPC. A web page in its place may pass.
+func unreadable(what string, body []byte, err error) error {
+	if page := httpcall.WebPage(body); page != nil {
+		return page
+	}
+	return dataflow.Permanent(fmt.Errorf("the response is not %s: %w", what, err))
 }
 
 // errNoResult is returned for a response without a result and without an error.

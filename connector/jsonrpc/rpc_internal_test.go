@@ -275,7 +275,8 @@ func TestSource_Errors(t *testing.T) {
 	}{
 		{"Refused", &rpc{refused: `{"code":-32602,"message":"no such list"}`}, Cursor{}, "list of https://api.test/rpc at first call record 0: error -32602: no such list", true},
 		{"Busy", &rpc{refused: `{"code":-32000,"message":"busy"}`}, Cursor{}, "error -32000: busy", false},
-		{"NotJSON", &rpc{answer: `<html>`}, Cursor{}, "the response is not JSON-RPC", true},
+		{"NotJSON", &rpc{answer: `all is well`}, Cursor{}, "the response is not JSON-RPC", true},
+		{"WebPage", &rpc{answer: `<html><title>Maintenance`}, Cursor{}, "the response is a web page, not JSON: <html><title>Maintenance", false},
 		{"OtherVersion", &rpc{answer: `{"id":"1","result":[]}`}, Cursor{}, `the response has "jsonrpc" ""`, true},
 		{"OtherID", &rpc{answer: `{"jsonrpc":"2.0","id":1,"result":[]}`}, Cursor{}, `the response has the id 1, but the call has "1"`, false},
 		{"Nothing", &rpc{answer: `{"jsonrpc":"2.0","id":"1"}`}, Cursor{}, "neither a result nor an error", true},
@@ -318,7 +319,8 @@ func TestSink_Errors(t *testing.T) {
 		{name: "Each", opts: SinkOptions{Each: true}, server: &rpc{refuse: map[int]string{1: `{"code":7,"message":"one"}`, 3: `{"code":8,"message":"three"}`}}, bad: map[string]string{"k1": "error 7: one", "k3": "error 8: three"}},
 		{name: "EachOnce", opts: SinkOptions{Each: true}, server: &rpc{answer: `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no batches"}}`}, text: "error -32600: no batches", permanent: true},
 		{name: "EachMissing", opts: SinkOptions{Each: true}, server: &rpc{answer: `[]`}, text: `call "b/1" has no response`},
-		{name: "EachNotJSON", opts: SinkOptions{Each: true}, server: &rpc{answer: `<html>`}, text: "the response is not a JSON-RPC batch", permanent: true},
+		{name: "EachNotJSON", opts: SinkOptions{Each: true}, server: &rpc{answer: `all is well`}, text: "the response is not a JSON-RPC batch", permanent: true},
+		{name: "EachWebPage", opts: SinkOptions{Each: true}, server: &rpc{answer: `<!DOCTYPE html>`}, text: "the response is a web page, not JSON: <!DOCTYPE html>"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

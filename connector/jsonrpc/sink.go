@@ -205,7 +205,7 @@ func (s *sink[T]) each(ctx context.Context, id string, b dataflow.SinkBatch[T], 
 		if json.Unmarshal(body, &all) == nil && all.failure() != nil {
 			return all.failure().signal()
 		}
-		return dataflow.Permanent(fmt.Errorf("the response is not a JSON-RPC batch: %w", err))
+		return unreadable("a JSON-RPC batch", body, err)
 	}
 	byID := make(map[string]*response, len(answers))
 	for i := range answers {

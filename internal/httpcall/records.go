@@ -21,9 +21,26 @@ type ReportedError struct {
 
 func (e *ReportedError) Error() string { return "the server reports errors: " + e.Text }
 
+// WebPageError is the error of a response that is a web page in place of JSON, as a gateway, a sign-in or
+// maintenance send it with the status 200. It may pass.
+type WebPageError struct{ Text string }
+
+func (e *WebPageError) Error() string { return "the response is a web page, not JSON: " + e.Text }
+
+// WebPage returns a *[WebPageError] for a body that begins as HTML does, and nil for any other.
+func WebPage(body []byte) error {
+	head := bytes.TrimSpace(body)
+	for _, begin := range []string{"<!doctype html", "<html"} {
+		if len(head) >= len(begin) && strings.EqualFold(string(head[:len(begin)]), begin) {
+			return &WebPageError{Text: strings.TrimPrefix(excerpt(head), ": ")}
+		}
+	}
+	return nil
+}
+
 // Records returns the array of records at a path of a response. A null is an empty array,
 // unless it is the whole response. No records beside an error of the server are a
-// *[ReportedError].
+// *[ReportedError], and a web page is a *[WebPageError].
 //
 // The response is checked, except for the records: each must be when it is read. rest is the
 // response with the last record only.
@@ -48,6 +65,9 @@ func Records(body []byte, path string) (records []json.RawMessage, rest json.Raw
 	}
 	switch {
 	case !json.Valid(rest):
+		if err := WebPage(body); err != nil {
+			return nil, nil, err
+		}
 		return nil, nil, fmt.Errorf("the response is not JSON: %w", json.Unmarshal(body, &json.RawMessage{}))
 	case err != nil:
 		err = errors.Join(reported(rest, "errors", "error"), err)

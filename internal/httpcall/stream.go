@@ -45,6 +45,9 @@ func (s *Stream) Read(body io.Reader, emit func(record json.RawMessage) error) (
 	if mark, _ := s.in.Peek(3); string(mark) == "\xEF\xBB\xBF" {
 		_, _ = s.in.Discard(3)
 	}
+	if err := s.page(); err != nil {
+		return nil, err
+	}
 	if s.Lines {
 		err = s.lines()
 	} else if err = s.walk(s.Path); err == nil {
@@ -70,6 +73,20 @@ func (s *Stream) Read(body io.Reader, emit func(record json.RawMessage) error) (
 		}
 	}
 	return s.rest.Bytes(), err
+}
+
+// page returns an error if the response is a web page. As JSON lines, each of its lines would be a bad record.
+func (s *Stream) page() error {
+	switch c, err := s.peek(); {
+	case errors.Is(err, io.EOF):
+		return nil // an empty response
+	case err != nil:
+		return err
+	case c != '<':
+		return nil
+	}
+	head, _ := s.in.Peek(maxShown) // an error comes again
+	return WebPage(head)
 }
 
 // broken marks an error of the connection.
