@@ -12,11 +12,13 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// sameHost refuses a redirect to another host, which must not receive what Auth
-// adds.
+// sameHost refuses a redirect to another host, or from https to http, which must not receive what
+// Auth adds.
 func sameHost(req *http.Request, via []*http.Request) error {
-	switch first := via[0]; {
-	case req.URL.Host != first.URL.Host || first.URL.Scheme == "https" && req.URL.Scheme != "https":
+	switch first := via[0].URL; {
+	case SameHost(first, req.URL) && !sameOrigin(first, req.URL): // it does not know that a proxy in front of it speaks https
+		return dataflow.Permanent(fmt.Errorf("the server redirects from https to %s: use that address with https, or set Client to allow that", bareURL(req.URL)))
+	case !SameHost(first, req.URL):
 		return dataflow.Permanent(fmt.Errorf("the server redirects to another host, %s: set Client to allow that", req.URL.Host))
 	case len(via) >= 10:
 		return dataflow.Permanent(errors.New("the server redirected 10 times: check the address for a loop"))

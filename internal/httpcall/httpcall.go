@@ -254,7 +254,7 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	}
 	idle.body = resp.Body
 	streamed := stream && resp.StatusCode >= 200 && resp.StatusCode <= 299 && resp.StatusCode != http.StatusAccepted
-	if err := understood(req, resp); err != nil {
+	if err := cmp.Or(sentBody(req, resp), understood(req, resp)); err != nil {
 		return nil, err
 	}
 	got := &Response{Status: resp.StatusCode, Header: resp.Header, URL: req.URL, length: resp.ContentLength}
@@ -267,7 +267,7 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 		timer.Stop()
 		idle.explain = func(err error) error { return c.explain(limited, req, err) }
 		got.Stream = idle
-		return got, sentBody(req, resp)
+		return got, nil
 	}
 	body, err := readAll(resp.Body, resp.ContentLength, c.MaxBodyBytes)
 	if err != nil {
@@ -283,7 +283,7 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	if stream && got.Status != http.StatusNotModified { // it was accepted
 		got.Stream, got.Body = io.NopCloser(bytes.NewReader(got.Body)), nil
 	}
-	return got, sentBody(req, resp)
+	return got, nil
 }
 
 // explain adds the request to an error, without the address's query, which may hold

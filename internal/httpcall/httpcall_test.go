@@ -27,6 +27,10 @@ func TestCaller_Redirect(t *testing.T) {
 		switch req.URL.Path {
 		case "/away":
 			http.Redirect(w, req, evil.URL, http.StatusFound)
+		case "/gone":
+			http.Redirect(w, req, "/login?next=gone", http.StatusFound)
+		case "/login":
+			http.Error(w, "who are you?", http.StatusForbidden)
 		case "/near":
 			http.Redirect(w, req, "/here", http.StatusFound)
 		case "/round":
@@ -52,8 +56,47 @@ func TestCaller_Redirect(t *testing.T) {
 	_, err = do("/round")
 	require.ErrorContains(t, err, "the server redirected 10 times")
 	require.True(t, dataflow.IsPermanent(err))
+	_, err = do("/gone")
+	require.EqualError(t, err, "GET "+home.URL+"/gone, redirected to "+home.URL+"/login: 403 Forbidden: who are you?")
 	require.Empty(t, told)
 }
+
+// A server that does not know that a proxy in front of it speaks https redirects to http. That is
+// the same host, as is one whose name has its usual port.
+func TestCaller_RedirectScheme(t *testing.T) {
+	t.Parallel()
+	for from, to := range map[string]string{
+		"https://API.test/orders":    "https://api.test/orders/",
+		"https://api.test:443/order": "https://api.test/orders/",
+		"http://api.test:80/orders":  "https://api.test/orders/",
+		"https://api.test/orders":    "http://api.test/orders/",
+	} {
+		client := &http.Client{Transport: transport(func(req *http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			if req.URL.String() == from {
+				http.Redirect(w, req, to, http.StatusMovedPermanently)
+			}
+			res := w.Result()
+			res.Request = req
+			return res, nil
+		})}
+		c := httpcall.Caller{}.WithDefaults()
+		client.CheckRedirect, c.Client = c.Client.CheckRedirect, client
+		_, err := c.Do(t.Context(), func(ctx context.Context) (*http.Request, error) {
+			return http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+		})
+		if strings.HasPrefix(to, "https:") {
+			require.NoError(t, err, from)
+			continue
+		}
+		require.EqualError(t, err, "GET https://api.test/orders: the server redirects from https to http://api.test/orders/: use that address with https, or set Client to allow that")
+		require.True(t, dataflow.IsPermanent(err))
+	}
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(req *http.Request) (*http.Response, error) { return t(req) }
 
 // A redirect that turns a POST into a GET is an error, because the server that
 // answers has not received the body.
@@ -67,6 +110,12 @@ func TestCaller_RedirectLosesBody(t *testing.T) {
 				if req.URL.Path == "/rows" {
 					http.Redirect(w, req, "/rows/", status)
 					return
+				}
+				switch status {
+				case http.StatusFound: // the address takes a POST alone
+					w.WriteHeader(http.StatusMethodNotAllowed)
+				case http.StatusSeeOther:
+					w.WriteHeader(http.StatusServiceUnavailable)
 				}
 				body, err := io.ReadAll(req.Body)
 				if err == nil && len(body) > 0 {

@@ -95,7 +95,11 @@ func (c *Caller) judge(req *http.Request, resp *http.Response, got *Response, go
 	if v.Action == ByStatus && good || v.Action == Accept {
 		return nil
 	}
-	err := fmt.Errorf("%s: %s%s", show(req), resp.Status, excerpt(got.Body))
+	asked := show(req)
+	if at := bareURL(got.URL); at != bareURL(req.URL) {
+		asked += ", redirected to " + at
+	}
+	err := fmt.Errorf("%s: %s%s", asked, resp.Status, excerpt(got.Body))
 	after, again := asksToWait(got.Status, got.Header)
 	if v.Action == ByStatus && got.Status == http.StatusUnauthorized {
 		v.Action = Renew
