@@ -118,6 +118,9 @@ func (s *server) request(id, method string, params any) *request {
 // statuses about the credentials and the rate, and responses that ask for a wait.
 type anyStatus struct{ next http.RoundTripper }
 
+// Next tells package httpcall which transport is used.
+func (t anyStatus) Next() http.RoundTripper { return t.next }
+
 func (t anyStatus) RoundTrip(req *http.Request) (*http.Response, error) {
 	next := t.next
 	if next == nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -165,4 +166,16 @@ func TestSource_Digits(t *testing.T) {
 		require.Equal(t, map[string]any{"n": json.Number("1610521604143693812")}, item.Value)
 	}
 	require.Len(t, s.calls, 1)
+}
+
+// A proxy that refuses a connection is named, as with package httpjson.
+func TestSink_Proxy(t *testing.T) {
+	t.Parallel()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	t.Cleanup(proxy.Close)
+	at, err := url.Parse(proxy.URL)
+	require.NoError(t, err)
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at)}}
+	err = newSink[row]("https://api.test/rpc", &SinkOptions{Client: client, Tries: 1}).Write(t.Context(), dataflow.SinkBatch[row]{ID: "b", Rows: numbered(1)})
+	require.ErrorContains(t, err, "through the proxy "+at.Host+": Bad Gateway")
 }

@@ -51,6 +51,25 @@ func guarded(client *http.Client, keyHeader string) *http.Client {
 	return &own
 }
 
+// proxy returns the host of the proxy that a request goes through, or "".
+func (c *Caller) proxy(req *http.Request) string {
+	next := c.Client.Transport
+	if outer, ok := next.(interface{ Next() http.RoundTripper }); ok {
+		next = outer.Next()
+	}
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	transport, ok := next.(*http.Transport)
+	if !ok || transport.Proxy == nil {
+		return ""
+	}
+	if u, err := transport.Proxy(req); err == nil && u != nil {
+		return u.Host
+	}
+	return ""
+}
+
 // sameOrigin reports whether what may be sent to one address may be sent to another: its host
 // is the same, and it is not less secure.
 func sameOrigin(home, u *url.URL) bool {

@@ -214,7 +214,12 @@ func (c *Caller) prepare(req *http.Request) error {
 		req.Header[name] = values
 	}
 	if c.Auth != nil {
-		if err := c.Auth(req); err != nil {
+		err := c.Auth(req)
+		if err != nil && errors.Is(context.Cause(req.Context()), errTimeout) {
+			// As in explain, do not wrap the context's error.
+			return fmt.Errorf("%s: authorize: Auth took longer than %s, and failed: %v", show(req), c.Timeout, err) //nolint:errorlint // see above
+		}
+		if err != nil {
 			return fmt.Errorf("%s: authorize: %w", show(req), err)
 		}
 	}
@@ -295,6 +300,9 @@ func (c *Caller) explain(limited context.Context, req *http.Request, err error) 
 	}
 	if inner := (*url.Error)(nil); errors.As(err, &inner) {
 		err = inner.Err
+	}
+	if proxy := c.proxy(req); proxy != "" { // its refusal has no other words than its status
+		return fmt.Errorf("%s through the proxy %s: %w", show(req), proxy, err)
 	}
 	return fmt.Errorf("%s: %w", show(req), err)
 }

@@ -2,12 +2,15 @@ package httpcall_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -92,6 +95,38 @@ func TestCaller_RedirectScheme(t *testing.T) {
 		require.EqualError(t, err, "GET https://api.test/orders: the server redirects from https to http://api.test/orders/: use that address with https, or set Client to allow that")
 		require.True(t, dataflow.IsPermanent(err))
 	}
+}
+
+// A proxy that refuses a connection is named: it answers in place of the server.
+func TestCaller_Proxy(t *testing.T) {
+	t.Parallel()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	t.Cleanup(proxy.Close)
+	at, err := url.Parse(proxy.URL)
+	require.NoError(t, err)
+	host := at.Host
+	at.User = url.UserPassword("me", "secret")
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at)}}
+	c := httpcall.Caller{Client: client, Tries: 1}.WithDefaults()
+	_, err = c.Do(t.Context(), func(ctx context.Context) (*http.Request, error) {
+		return http.NewRequestWithContext(ctx, http.MethodGet, "https://api.test/orders", nil)
+	})
+	require.EqualError(t, err, "GET https://api.test/orders through the proxy "+host+": Forbidden")
+	require.False(t, dataflow.IsPermanent(err))
+}
+
+// An Auth that hangs is told as such, and not as the end of the run.
+func TestCaller_AuthTimeout(t *testing.T) {
+	t.Parallel()
+	c := httpcall.Caller{Timeout: time.Millisecond, Auth: func(req *http.Request) error {
+		<-req.Context().Done()
+		return fmt.Errorf("get a token: %w", req.Context().Err())
+	}}.WithDefaults()
+	_, err := c.Do(t.Context(), func(ctx context.Context) (*http.Request, error) {
+		return http.NewRequestWithContext(ctx, http.MethodGet, "https://api.test/orders", nil)
+	})
+	require.EqualError(t, err, "GET https://api.test/orders: authorize: Auth took longer than 1ms, and failed: get a token: context canceled")
+	require.NotErrorIs(t, err, context.Canceled)
 }
 
 type transport func(*http.Request) (*http.Response, error)
