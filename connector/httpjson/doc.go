@@ -125,7 +125,7 @@
 //
 // # Hosts
 //
-// What Auth adds, and [Options].Header, are sent only to the host of the source's address.
+// What Auth adds, [Options].Header, and a user and password in the address are sent only to the host of the source's address.
 // [Options].Links says which links are followed. A redirect is followed within the host. After
 // 301, 302 and 303 the client repeats the request with GET and without the body, so a sink
 // returns a permanent error for such a redirect.

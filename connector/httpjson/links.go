@@ -75,8 +75,11 @@ func goTo(r *Request, page string) error {
 // template is the part of a link with the parameters that a client may set (RFC 6570).
 var template = regexp.MustCompile(`\{[?&][^{}]*\}`)
 
+// resolve returns the address of a link, without the user of the source's own: it would be stored in the cursor.
 func resolve(base *url.URL, address string) (string, error) {
-	u, err := base.Parse(template.ReplaceAllLiteralString(strings.TrimSpace(address), ""))
+	at := *base
+	at.User = nil
+	u, err := at.Parse(template.ReplaceAllLiteralString(strings.TrimSpace(address), ""))
 	if err != nil {
 		return "", fmt.Errorf("%q is not a URL: check the path in Options.Paging", address)
 	}

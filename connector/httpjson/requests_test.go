@@ -458,6 +458,47 @@ func TestSource_RedirectedSession(t *testing.T) {
 	require.Equal(t, "application/json", header.Get("Accept"))
 }
 
+// The user and password of the address are sent for each page and after a redirect, and are not stored.
+func TestSource_User(t *testing.T) {
+	t.Parallel()
+	var password atomic.Value
+	password.Store("old")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		_, given, _ := req.BasicAuth()
+		next := map[string]string{"": "/orders?page=2", "2": "http://" + req.Host + "/orders?page=3"}[req.URL.Query().Get("page")]
+		switch {
+		case given != password.Load():
+			w.WriteHeader(http.StatusUnauthorized)
+		case req.URL.Path == "/moved":
+			http.Redirect(w, req, "http://"+req.Host+"/orders", http.StatusFound)
+		case next != "":
+			_, _ = fmt.Fprintf(w, `{"data":[{"id":%s1}],"next":%q}`, req.URL.Query().Get("page"), next)
+		default:
+			_, _ = fmt.Fprint(w, `{"data":[{"id":31}],"next":null}`)
+		}
+	}))
+	t.Cleanup(server.Close)
+	source := func(password, path string) dataflow.Source[order, httpjson.Cursor] {
+		return httpjson.Source[order](strings.Replace(server.URL, "//", "//me:"+password+"@", 1)+path, &httpjson.Options{Records: "data", Key: "id", Paging: httpjson.NextURL{Path: "next"}})
+	}
+	for _, path := range []string{"/orders", "/moved"} {
+		var ids []int
+		for item, err := range source("old", path).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+			require.NoError(t, err, path)
+			require.NotContains(t, item.Cursor.Page, "old")
+			if !item.Mark {
+				ids = append(ids, item.Value.ID)
+			}
+		}
+		require.Equal(t, []int{1, 21, 31}, ids, path)
+	}
+	password.Store("new")
+	stored := httpjson.Cursor{Page: strings.Replace(server.URL, "//", "//me:old@", 1) + "/orders?page=2"} // as earlier versions stored it
+	ids, _, err := read(t.Context(), t, source("new", "/orders"), stored)
+	require.NoError(t, err)
+	require.Equal(t, []int{21, 31}, ids)
+}
+
 // An opening request goes through Auth, limits and retries like any other.
 func TestSource_Open(t *testing.T) {
 	t.Parallel()

@@ -199,8 +199,9 @@ type rejectedKey struct{}
 // so that Auth must not add the same token again.
 func TokenRejected(req *http.Request) bool { return req.Context().Value(rejectedKey{}) != nil }
 
-// prepare adds the headers and what Auth adds, except for another host.
+// prepare adds the user of the address, the headers and what Auth adds, except for another host.
 func (c *Caller) prepare(req *http.Request) error {
+	user := req.URL.User
 	if c.Home != "" {
 		home, err := url.Parse(c.Home)
 		if err != nil {
@@ -209,6 +210,13 @@ func (c *Caller) prepare(req *http.Request) error {
 		if !sameOrigin(home, req.URL) {
 			return nil
 		}
+		if home.User != nil { // a link has none
+			user = home.User
+		}
+	}
+	if user != nil { // the client would leave it out after a redirect
+		password, _ := user.Password()
+		req.SetBasicAuth(user.Username(), password)
 	}
 	for name, values := range c.Header {
 		req.Header[name] = values
