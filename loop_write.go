@@ -248,7 +248,7 @@ func (w *batchWriter) batchID(to json.RawMessage) string {
 	if w.a.run.IsBackfill() { // which writes again what was written before
 		from = fmt.Sprintf("backfill %s: %s", w.a.run.Scope, from)
 	}
-	if w.batch.again.size() > 0 { // another run may read other records between the same cursors
+	if w.batch.again.size() > 0 || w.p.rereads() { // another run may read other records between the same cursors
 		from = fmt.Sprintf("run %d: %s", w.a.run.ID, from)
 	}
 	if !w.p.resumable() {

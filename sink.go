@@ -31,7 +31,7 @@ type SinkBatch[T any] struct {
 	// ID names the batch, by where it begins and ends. A retry has the same ID as long
 	// as the source yields the same records and the batch size is unchanged. Otherwise
 	// it is a new batch, and some of its rows may have been written before: compare
-	// their keys.
+	// their keys. Another run has other IDs if the source is a [Rereader].
 	ID string
 	// Rows are the records. The sink must not keep the slice.
 	Rows []T

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/csvfile"
+	"github.com/activedataflow/dataflow/connector/httpjson"
 	"github.com/activedataflow/dataflow/connector/jsonl"
 )
 
@@ -95,6 +99,52 @@ func TestReadAgain(t *testing.T) {
 			require.Equal(t, againPlace{High: 10, At: 6}, source.asked[1].From)
 		})
 	}
+}
+
+// A snapshot is read as a whole by each run. If a page in its middle has changed alone, the batch has the cursors of
+// the run before, and a server that knows it by its ID must not take it for that one.
+func TestReadAgain_Snapshot(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		var price atomic.Int64
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			switch req.URL.Query().Get("page") {
+			case "1":
+				_, _ = fmt.Fprint(w, `[{"id":1,"price":1}]`)
+			case "2":
+				_, _ = fmt.Fprintf(w, `[{"id":2,"price":%d}]`, price.Load())
+			case "3":
+				_, _ = fmt.Fprint(w, `[{"id":3,"price":3}]`)
+			default:
+				_, _ = fmt.Fprint(w, `[]`)
+			}
+		}))
+		t.Cleanup(server.Close)
+		type row struct{ ID, Price int }
+		seen, stored, lost := map[string]bool{}, map[int]int{}, false
+		sink := dataflow.SinkFunc[row](func(_ context.Context, b dataflow.SinkBatch[row]) error {
+			if !seen[b.ID] { // as an API with an Idempotency-Key does
+				seen[b.ID] = true
+				for _, r := range b.Rows {
+					stored[r.ID] = r.Price
+				}
+			}
+			if lost = !lost; lost {
+				return dataflow.Transient(errors.New("the response is lost"))
+			}
+			return nil
+		})
+		source := httpjson.Source[row](server.URL, &httpjson.Options{Key: "id", Snapshot: true, Paging: httpjson.PageNumber{}})
+		client := t.registered(dataflow.NewFlow("prices", source, dataflow.Identity[row](), dataflow.To[row](sink), nil))
+		for n := range 4 {
+			price.Store(int64(n))
+			run, err := client.Trigger(t.Context(), "prices", nil)
+			require.NoError(t, err)
+			require.Equal(t, dataflow.RunSuccess, run.State)
+			require.Equal(t, map[int]int{1: 1, 2: n, 3: 3}, stored)
+			require.Len(t, seen, n+1, "a retry has the same ID")
+		}
+	})
 }
 
 // A target that appends would have them twice, and so would one with a file for each batch.
