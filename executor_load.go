@@ -44,8 +44,9 @@ type firstLoad struct {
 	executor *FlowExecutor
 	client   *Client
 	a        *attempt
-	left     int   // looks at which a range waited that nobody works
-	rows     int64 // that the ranges have written
+	now      time.Time // of the last look, by the database's clock, as the times of the runs
+	left     int       // looks at which a range waited that nobody works
+	rows     int64     // that the ranges have written
 }
 
 // waitsForRanges begins WaitsFor of a run that waits for the ranges of a first load.
@@ -66,6 +67,9 @@ func (l *firstLoad) run(ctx context.Context) (err error) {
 	}()
 	for {
 		ranges, err := l.find(ctx)
+		if err == nil {
+			l.now, err = l.a.control.Now(ctx)
+		}
 		if err != nil {
 			return fmt.Errorf("look at the ranges of the first load: %w", err)
 		}
@@ -216,7 +220,7 @@ func (l *firstLoad) look(ctx context.Context, ranges []*Run) (over bool, err err
 		case RunSuccess:
 			done++
 		case RunPending:
-			if !run.RunAfter.After(l.client.now()) {
+			if !run.RunAfter.After(l.now) {
 				waiting++
 			}
 		case RunInProgress:
@@ -313,7 +317,7 @@ func (l *firstLoad) workOne(ctx context.Context, ranges []*Run) bool {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	due := slices.DeleteFunc(slices.Clone(ranges), func(run *Run) bool { return !run.IsDue(l.client.now()) })
+	due := slices.DeleteFunc(slices.Clone(ranges), func(run *Run) bool { return !run.IsDue(l.now) })
 	for _, run := range due[:min(len(due), triedAtOnce)] {
 		_, err := (&FlowExecutor{client: l.client}).executeKnown(own, l.a.flow, run.ID)
 		if err == nil || errors.As(err, new(*RunError)) {

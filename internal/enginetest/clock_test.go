@@ -156,3 +156,29 @@ func TestClock_RetryAhead(t *testing.T) {
 	require.Zero(t, db.number(`select count(*) from dataflow_run r join river_job j on j.id = r.river_job_id
 		where abs(extract(epoch from j.scheduled_at - r.run_after)) > 60`), "a job waits for longer than its run")
 }
+
+// The ranges of a first load are due by the database's clock. So the run that waits for them lets its only worker work
+// them at once, whatever the process's clock is.
+func TestClock_FirstLoad(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{BatchSize: 3}, dataflow.JobQueue{BatchSize: 3}} {
+			require.NoError(t, t.exec("drop table if exists versions"))
+			require.NoError(t, t.exec("delete from dataflow_run"))
+			require.NoError(t, t.exec("delete from dataflow_checkpoint"))
+			l := newChanging(40)
+			client, err := dataflow.NewClient(ownClock{t.driver}, &dataflow.Config{
+				Flows: []*dataflow.Flow{t.loads(l, rt)}, Clock: func() time.Time { return time.Now().Add(-time.Hour) }, MaxWorkers: 1,
+				PollInterval: 20 * time.Millisecond, River: t.quickRiver(), Logger: slog.New(slog.DiscardHandler),
+			})
+			require.NoError(t, err)
+			require.NoError(t, client.Start(t.Context()))
+			run, err := client.Enqueue(t.Context(), "l", nil)
+			require.NoError(t, err)
+			_, err = t.wait(client, run.ID)
+			require.NoError(t, err)
+			t.requireLoaded(client, l)
+			t.stop(client)
+		}
+	})
+}
