@@ -59,9 +59,9 @@ type MigratedFlow struct {
 // The flow keeps its Interval, Schedule, BatchSize, next tick and cursor, and whether it is
 // enabled.
 //
-// Runs that wait on the old Runtime are cancelled. A run in progress goes on. A flow that is
-// active and enabled gets one run on the new Runtime, with TriggerMigration. A second call
-// changes nothing, or completes a migration that was interrupted.
+// Runs that wait on the old Runtime are cancelled, except for the ranges of a first load. A run in
+// progress goes on. A flow that is active and enabled gets one run on the new Runtime, with
+// TriggerMigration. A second call changes nothing, or completes a migration that was interrupted.
 //
 // Registering a flow does not undo its migration while the code declares the Runtime that it
 // declared before, or none. Code that declares another Runtime wins, and the log says so.
@@ -280,14 +280,15 @@ func (r *runtimeMover) cancelMigrated(ctx context.Context, o *MigrateRuntimesOpt
 }
 
 // waitingOnOld lists the runs that wait on the old Runtime, oldest first: those without a
-// queue if the new one takes River jobs, otherwise those in a queue.
+// queue if the new one takes River jobs, otherwise those in a queue. A run may wait for the ranges
+// of a first load, and would fail without them. So they stay, and go on.
 func (r *runtimeMover) waitingOnOld(ctx context.Context, o *MigrateRuntimesOptions, flow string) (ids []int64, err error) {
 	_, takesJobs := queuedOf(builtinOfType(o.To).zero)
 	for run, err := range r.flows.runsOf(ctx, flow, RunPending) {
 		if err != nil {
 			return nil, err
 		}
-		if (run.Queue != "") != takesJobs {
+		if (run.Queue != "") != takesJobs && run.Trigger != TriggerFirstLoad {
 			ids = append(ids, run.ID)
 		}
 	}

@@ -83,3 +83,39 @@ func TestFirstLoad_PausedMeanwhile(t *testing.T) {
 		t.requireLoaded(client, l)
 	})
 }
+
+// A flow that is migrated to another Runtime during its first load goes on with it: the migration cancels no range,
+// without which the run that waits for them would fail.
+func TestFirstLoad_MigratedMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{BatchSize: 3}, dataflow.JobQueue{Queue: "etl", BatchSize: 3}} {
+		t.Run(rt.Type(), func(t *testing.T) {
+			t.Parallel()
+			onBoth(t, func(t *dbT) {
+				l := newChanging(40)
+				reached, goOn := make(chan struct{}), make(chan struct{})
+				var once sync.Once
+				l.onRead = func() { once.Do(func() { close(reached); <-goOn }) }
+				client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{t.loads(l, rt)}, MaxWorkers: 4, PollInterval: 20 * time.Millisecond, Lease: time.Second}))
+				run, err := client.Enqueue(t.Context(), "l", nil)
+				require.NoError(t, err)
+				receive(t, reached)
+				to := "job_queue"
+				if rt.Type() == to {
+					to = "heartbeat"
+				}
+				report, err := client.MigrateRuntimes(t.Context(), &dataflow.MigrateRuntimesOptions{To: to, Actor: "ann"})
+				require.NoError(t, err)
+				for _, one := range t.loadRanges(client) {
+					require.NotContains(t, report.Flows[0].Cancelled, one.ID)
+				}
+				close(goOn)
+				_, err = t.wait(client, report.Flows[0].Enqueued)
+				require.NoError(t, err)
+				t.requireLoaded(client, l)
+				run, _ = t.wait(client, run.ID)
+				require.NotEqual(t, dataflow.RunFailed, run.State, run.Error) // cancelled, if it waited between two slices
+			})
+		})
+	}
+}
