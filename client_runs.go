@@ -253,8 +253,8 @@ func (c *Client) CancelFlow(ctx context.Context, name, actor, reason string) ([]
 // Retry starts a new run in place of one that failed or was cancelled, with TriggerRetry, the
 // same Params, and a Reason that names the old run. The new run continues at the flow's
 // cursor, or, for a backfill, where the backfill stopped. While it waits, another call returns
-// it, with Coalesced set. If the old run is in another state, the error is ErrRunState. actor
-// is stored with the run.
+// it, with Coalesced set, and for a backfill also while it is in progress. If the old run is in
+// another state, the error is ErrRunState. actor is stored with the run.
 func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, error) {
 	fail := func(err error) (*Run, error) { return nil, public(fmt.Errorf("retry run %d: %w", runID, err)) }
 	old, err := c.store.RunByID(ctx, runID)
@@ -271,6 +271,9 @@ func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, er
 	f := c.flows.bind(rec)
 	var run *Run
 	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+		if run, err = goesOn(ctx, c.store, tx, old); err != nil || run != nil {
+			return err
+		}
 		run, err = f.startTx(ctx, tx, retryOf(old, actor), time.Time{})
 		return err
 	})
@@ -279,6 +282,30 @@ func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, er
 	}
 	c.hasStarted(ctx, f)
 	return run, nil
+}
+
+// goesOn returns the run in progress that goes on with the backfill of an older one, or nil. A second
+// one would take its checkpoint away from it.
+func goesOn(ctx context.Context, store Store, tx Tx, old *Run) (*Run, error) {
+	if !old.IsBackfill() {
+		return nil, nil //nolint:nilnil // documented: there is none
+	}
+	q, err := store.With(tx)
+	if err != nil {
+		return nil, err
+	}
+	// Of two calls at once, the second finds the run of the first.
+	if _, _, err := q.FlowLock(ctx, old.FlowID); err != nil {
+		return nil, err
+	}
+	live, err := q.RunLive(ctx, old.FlowID)
+	for _, run := range live {
+		if run.Scope == old.Scope && run.State == RunInProgress {
+			run.Coalesced = true
+			return run, nil
+		}
+	}
+	return nil, err
 }
 
 // Cleanup removes ended runs, entries of the ledger, and dead letters that are older than the

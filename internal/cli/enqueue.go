@@ -77,9 +77,12 @@ func (s *session) enqueued(ctx context.Context, run *dataflow.Run) error {
 		return err
 	}
 	return s.show(jsonview.OfRun(run), func(p *page) {
-		if run.Coalesced {
+		switch {
+		case run.Coalesced && run.State == dataflow.RunInProgress:
+			p.line("Run %d of flow %q is at work already, and no new one was made.", run.ID, run.FlowName)
+		case run.Coalesced:
 			p.line("Run %d of flow %q was waiting already, and no new one was made.", run.ID, run.FlowName)
-		} else {
+		default:
 			p.line("Run %d of flow %q is %s.", run.ID, run.FlowName, run.State)
 		}
 		switch {

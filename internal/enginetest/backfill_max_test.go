@@ -169,3 +169,39 @@ func TestMaxBackfills_Validate(t *testing.T) {
 		require.ErrorContains(t, err, fmt.Sprintf(`Flows["n"].MaxBackfills: %d is out of range: use 1 to 1000, or 0 for backfills that take the place of the flow's own runs`, n))
 	}
 }
+
+// A backfill whose retry is in progress is not begun a second time: the two would take one checkpoint away from each
+// other, as if a worker had died.
+func TestMaxBackfills_RetriedTwice(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		g := newGate()
+		t.table("numbers")
+		flow := dataflow.NewFlow("n", splitting{ranged: ranged{n: 40}}, g.pass(0), appendTo("numbers"), &dataflow.FlowOptions{
+			Runtime: dataflow.Heartbeat{BatchSize: 5}, MaxBackfills: 4,
+		})
+		client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}, MaxWorkers: 4}))
+		run, err := client.Backfill(t.Context(), "n", &dataflow.BackfillParams{From: cursorAt(20)})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return g.count() == 1 }, patience, 10*time.Millisecond)
+		_, err = client.Cancel(t.Context(), run.ID, "ann", "a look")
+		require.NoError(t, err)
+		_, err = t.wait(client, run.ID)
+		require.Error(t, err)
+
+		first, err := client.Retry(t.Context(), run.ID, "ann")
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return g.count() == 2 }, patience, 10*time.Millisecond)
+		second, err := client.Retry(t.Context(), run.ID, "bob")
+		require.NoError(t, err)
+		require.Equal(t, first.ID, second.ID)
+		require.True(t, second.Coalesced)
+		require.Equal(t, dataflow.RunInProgress, second.State)
+		close(g.opened)
+		done, err := t.wait(client, first.ID)
+		require.NoError(t, err)
+		require.Equal(t, []int64{20, 1, 0}, []int64{done.Counters.Written, done.LeaseNumber, int64(done.Rescues)})
+		require.EqualValues(t, 20, t.number("select count(distinct n) from numbers"))
+		require.EqualValues(t, 20, t.number("select count(*) from numbers"))
+	})
+}
