@@ -23,6 +23,10 @@ const brokenSinkEnv = "CONNECTORTEST_BROKEN_SINK"
 var sinkBreaches = map[string]struct{ subtest, says string }{
 	"loses the last row":               {"TestBrokenSink/Batches", "word"},
 	"reverses the rows":                {"TestBrokenSink/Batches", "word"},
+	"takes 500 rows at most":           {"TestBrokenSink/LargeBatch", "word"},
+	"hides its failure":                {"TestBrokenSink/Failing", "a write that fails returns an error"},
+	"leaves a goroutine":               {"TestBrokenSink/Goroutines", "10 goroutines are still there after 10 writes"},
+	"knows batches only in memory":     {"TestBrokenSink/AgainReopened", "word"},
 	"fails without rows":               {"TestBrokenSink/EmptyBatch", "a batch of no rows"},
 	"keeps the memory of the rows":     {"TestBrokenSink/RowsAreNotKept", "word"},
 	"writes though it is cancelled":    {"TestBrokenSink/CancelledBefore", "a write with a cancelled context returns its error"},
@@ -68,6 +72,10 @@ func (f *faulty) Write(ctx context.Context, b dataflow.SinkBatch[string]) error 
 		}
 	case "writes a batch twice":
 		b.ID += string(rune('a' + len(f.ids)))
+	case "takes 500 rows at most":
+		b.Rows = b.Rows[:min(500, len(b.Rows))]
+	case "leaves a goroutine":
+		go func() { select {} }()
 	case "cuts a huge row":
 		for i, row := range b.Rows {
 			b.Rows[i] = row[:min(len(row), 1<<16)]
@@ -91,6 +99,16 @@ func (w waiting) Write(ctx context.Context, _ dataflow.SinkBatch[string]) error 
 	return ctx.Err()
 }
 
+// failing is a sink whose store is away.
+type failing struct{ hidden bool }
+
+func (f failing) Write(context.Context, dataflow.SinkBatch[string]) error {
+	if f.hidden {
+		return nil
+	}
+	return os.ErrClosed
+}
+
 // TestBrokenSink, TestBrokenFenced and TestBrokenTx run only in the processes that TestSink_FindsOut starts.
 func TestBrokenSink(t *testing.T) {
 	t.Parallel()
@@ -107,6 +125,13 @@ func TestBrokenSink(t *testing.T) {
 		Huge: func() string { return strings.Repeat("x", 1<<20) },
 		Waiting: func(*testing.T) dataflow.Sink[string] {
 			return waiting{name == "waits though it is cancelled"}
+		},
+		Failing: func(*testing.T) dataflow.Sink[string] { return failing{name == "hides its failure"} },
+		Reopen: func(_ *testing.T, sink dataflow.Sink[string]) dataflow.Sink[string] {
+			if f, ok := sink.(*faulty); ok && name == "knows batches only in memory" {
+				f.ids = nil
+			}
+			return sink
 		},
 		Open: func(sink dataflow.Sink[string]) int {
 			if f, ok := sink.(*faulty); ok {

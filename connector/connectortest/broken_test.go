@@ -3,9 +3,11 @@ package connectortest_test
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -65,6 +67,41 @@ var breaches = map[string]struct {
 			}
 		}
 	}},
+	"loses the last record of a page": {"Many", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		for item, err := range w.Read(ctx, r) {
+			if (err != nil || item.Cursor%100 != 0) && !yield(item, err) {
+				return
+			}
+		}
+	}},
+	"takes a failure for the end": {"Failing", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		w.Read(ctx, r)(func(item dataflow.Item[string, int], err error) bool { return item.Value != cut && yield(item, err) })
+	}},
+	"leaves a goroutine when the consumer has left": {"Goroutines", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		ahead := make(chan func() bool)
+		go func() {
+			defer close(ahead)
+			for item, err := range w.Read(ctx, r) {
+				ahead <- func() bool { return yield(item, err) }
+			}
+		}()
+		for yieldNext := range ahead {
+			if !yieldNext() {
+				return
+			}
+		}
+	}},
+	forgetful: {"Reopened", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		w.Read(ctx, r)(yield)
+	}},
+	"ends with io.EOF": {"All", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		for item, err := range w.Read(ctx, r) {
+			if !yield(item, err) {
+				return
+			}
+		}
+		yield(dataflow.Item[string, int]{}, io.EOF)
+	}},
 	"fails when it is empty": {"Empty", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
 		if len(w) == 0 {
 			yield(dataflow.Item[string, int]{}, errors.New("no words"))
@@ -74,14 +111,35 @@ var breaches = map[string]struct {
 	}},
 }
 
+// says is what the suite says of some breaches.
+var says = map[string]string{
+	"leaves a goroutine when the consumer has left": "10 goroutines are still there after 10 reads that the consumer has left, such as",
+	"ends with io.EOF":            "EOF: a read without more records returns, and yields no error",
+	"takes a failure for the end": "a read that fails after 0 of 23 records ends with an error",
+}
+
+const (
+	forgetful = "knows its cursors only in memory"
+	cut       = "the connection is cut here" // a word that cannot be read
+)
+
 type broken struct {
 	words
-	name string
+	name     string
+	reopened bool
 }
 
 func (b broken) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[dataflow.Item[string, int], error] {
 	return func(yield func(dataflow.Item[string, int], error) bool) {
-		breaches[b.name].read(ctx, b.words, r, yield)
+		if b.reopened && b.name == forgetful {
+			r.From = 0
+		}
+		breaches[b.name].read(ctx, b.words, r, func(item dataflow.Item[string, int], err error) bool {
+			if item.Value == cut {
+				item, err = dataflow.Item[string, int]{}, errors.New(cut)
+			}
+			return yield(item, err) && err == nil
+		})
 	}
 }
 
@@ -93,8 +151,17 @@ func TestBroken(t *testing.T) {
 		t.Skip(brokenEnv + " is not set")
 	}
 	connectortest.TestSource(t, connectortest.SourceConfig[string, int]{
-		Make: func(_ *testing.T, rows []string) dataflow.Source[string, int] { return broken{rows, name} },
-		Rows: numbered,
+		Make: func(_ *testing.T, rows []string) dataflow.Source[string, int] { return broken{words: rows, name: name} },
+		MakeFailing: func(_ *testing.T, rows []string, at int) dataflow.Source[string, int] {
+			return broken{words: append(slices.Clone(rows[:at]), cut), name: name}
+		},
+		Reopen: func(_ *testing.T, src dataflow.Source[string, int]) dataflow.Source[string, int] {
+			b, _ := src.(broken)
+			b.reopened = true
+			return b
+		},
+		Rows:     numbered,
+		Patience: 2e9,
 	})
 }
 
@@ -108,6 +175,7 @@ func TestSource_FindsOut(t *testing.T) {
 			out, err := cmd.CombinedOutput()
 			require.Error(t, err, "the suite has found nothing wrong")
 			require.Regexp(t, `(?m)^\s*--- FAIL: TestBroken/`+breach.subtest+` `, string(out))
+			require.Contains(t, string(out), says[name])
 		})
 	}
 }

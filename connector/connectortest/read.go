@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"reflect"
 	"testing"
 	"time"
 
@@ -55,6 +57,20 @@ func (r *result[T, C]) keys() []string {
 // after returns what follows item i.
 func after[T, C any](all *result[T, C], i int) *result[T, C] {
 	return &result[T, C]{items: all.items[i+1:], errs: all.errs[i+1:]}
+}
+
+// requireSame is require.Equal for many values: of thousands it shows the first that differs.
+func requireSame[V any](t *testing.T, want, got []V, what string, args ...any) {
+	t.Helper()
+	if len(want) <= few && len(got) <= few {
+		require.Equal(t, want, got, append([]any{what}, args...)...)
+		return
+	}
+	what = fmt.Sprintf(what, args...)
+	for i := range min(len(want), len(got)) {
+		require.Equal(t, want[i], got[i], "%s: number %d", what, i+1)
+	}
+	require.Len(t, got, len(want), what)
 }
 
 // requireNamed requires that each key names one record.
@@ -107,7 +123,9 @@ func collect[T, C any](ctx context.Context, src dataflow.Source[T, C], r dataflo
 		}
 		var bad *dataflow.RecordError
 		if err != nil && !errors.As(err, &bad) {
-			all.err = err
+			if all.err = err; err == io.EOF { //nolint:errorlint // a wrapped one says what has ended
+				all.err = fmt.Errorf("%w: a read without more records returns, and yields no error", err)
+			}
 			continue
 		}
 		all.items, all.errs = append(all.items, item), append(all.errs, bad)
@@ -129,6 +147,7 @@ func (s *sourceSuite[T, C]) from(t *testing.T, cursor C) dataflow.Request[C] {
 	t.Helper()
 	data, err := json.Marshal(cursor)
 	require.NoError(t, err, "write the cursor %s as JSON", text(cursor))
+	require.False(t, string(data) == "{}" && !reflect.ValueOf(cursor).IsZero(), "the cursor %s is {} as JSON, which holds exported fields only", text(cursor))
 	var back C
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()

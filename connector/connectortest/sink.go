@@ -32,12 +32,16 @@ type SinkConfig[S, T any] struct {
 	// does not answer. Nil skips its test.
 	Waiting func(t *testing.T) S
 
+	// Failing returns a sink whose store refuses each write, such as a server that answers
+	// with 500 or a directory that is gone. Nil skips its test.
+	Failing func(t *testing.T) S
+
 	// Open returns how many files, connections or the like the sink holds open. Nil
 	// skips the check that they are closed after each write.
 	Open func(sink S) int
 
 	// Reopen returns another sink for the same place, as after a restart of the
-	// process. [TestFencedSink] uses it. Nil skips its test.
+	// process. [TestSink] and [TestFencedSink] use it. Nil skips its test.
 	Reopen func(t *testing.T, sink S) S
 
 	// InTx runs f in a transaction of the store, and puts the transaction into f's
@@ -51,6 +55,9 @@ type SinkConfig[S, T any] struct {
 	// Patience is the longest time that a step may take. 0 means a minute.
 	Patience time.Duration
 }
+
+// large is the number of rows of the largest batch here. It is the engine's own batch size for a Sink.
+const large = 1000
 
 // TestSink runs the contract of a [dataflow.Sink] as subtests of t.
 func TestSink[T any](t *testing.T, config SinkConfig[dataflow.Sink[T], T]) {
@@ -66,7 +73,14 @@ func TestSink[T any](t *testing.T, config SinkConfig[dataflow.Sink[T], T]) {
 	s.run(t)
 	t.Run("Again", func(t *testing.T) {
 		t.Parallel()
-		s.again(t)
+		s.again(t, func(_ *testing.T, sink dataflow.Sink[T]) dataflow.Sink[T] { return sink })
+	})
+	t.Run("AgainReopened", func(t *testing.T) {
+		t.Parallel()
+		if s.Reopen == nil {
+			t.Skip("SinkConfig.Reopen is nil")
+		}
+		s.again(t, s.Reopen)
 	})
 }
 
@@ -109,8 +123,11 @@ func (s *sinkSuite[S, T]) run(t *testing.T) {
 		test func(t *testing.T)
 	}{
 		{name: "Batches", test: s.batches},
+		{name: "LargeBatch", test: s.largeBatch},
 		{name: "EmptyBatch", test: s.emptyBatch},
 		{name: "RowsAreNotKept", test: s.rowsAreNotKept},
+		{name: "Failing", test: s.failing, skip: when(s.Failing == nil, "SinkConfig.Failing is nil")},
+		{name: "Goroutines", test: s.goroutines},
 		{name: "CancelledBefore", test: s.cancelledBefore},
 		{name: "CancelledWaiting", test: s.cancelledWaiting, skip: when(s.Waiting == nil, "SinkConfig.Waiting is nil")},
 		{name: "HugeRecord", test: s.huge, skip: when(s.Huge == nil, "SinkConfig.Huge is nil")},
@@ -137,6 +154,35 @@ func (s *sinkSuite[S, T]) batches(t *testing.T) {
 		s.requireClosed(t, sink)
 		s.requireRows(t, rows[:to], read())
 	}
+}
+
+// largeBatch writes more rows than many a store takes at a time.
+func (s *sinkSuite[S, T]) largeBatch(t *testing.T) {
+	t.Helper()
+	sink, read := s.Make(t)
+	rows := s.Rows(large)
+	require.NoError(t, s.write(t.Context(), sink, 1, slices.Clone(rows)))
+	s.requireClosed(t, sink)
+	s.requireRows(t, rows, read())
+}
+
+// failing requires that a write which fails says so.
+func (s *sinkSuite[S, T]) failing(t *testing.T) {
+	t.Helper()
+	sink := s.Failing(t)
+	require.Error(t, s.write(t.Context(), sink, 1, s.Rows(3)), "a write that fails returns an error; without one, its rows are lost")
+	s.requireClosed(t, sink)
+}
+
+// goroutines requires that nothing goes on after a write.
+func (s *sinkSuite[S, T]) goroutines(t *testing.T) {
+	t.Helper()
+	sink, read := s.Make(t)
+	rows := s.Rows(leaks)
+	requireEnded(t, s.Patience, "writes", func(ctx context.Context, i int) {
+		require.NoError(t, s.write(ctx, sink, i+1, slices.Clone(rows[i:i+1])))
+	})
+	s.requireRows(t, rows, read())
 }
 
 func (s *sinkSuite[S, T]) emptyBatch(t *testing.T) {
@@ -205,17 +251,15 @@ func (s *sinkSuite[S, T]) huge(t *testing.T) {
 }
 
 // again writes a batch a second time, as after a crash between the write and the
-// checkpoint.
-func (s *sinkSuite[S, T]) again(t *testing.T) {
+// checkpoint. next returns the sink of the second time.
+func (s *sinkSuite[S, T]) again(t *testing.T, next func(t *testing.T, sink S) S) {
 	t.Helper()
 	sink, read := s.Make(t)
 	rows := s.Rows(5)
-	for _, batch := range []int{1, 1, 2, 2} {
-		part := rows[:2]
-		if batch == 2 {
-			part = rows[2:]
-		}
-		require.NoError(t, s.write(t.Context(), sink, batch, slices.Clone(part)))
+	for batch, part := range [][]T{rows[:2], rows[2:]} {
+		require.NoError(t, s.write(t.Context(), sink, batch+1, slices.Clone(part)))
+		sink = next(t, sink)
+		require.NoError(t, s.write(t.Context(), sink, batch+1, slices.Clone(part)))
 	}
 	if a, ok := any(sink).(dataflow.AppendOnly); ok && a.AppendOnly() {
 		for _, row := range rows {
@@ -249,7 +293,7 @@ func (s *sinkSuite[S, T]) requireRows(t *testing.T, want, got []T) {
 	case s.Unordered:
 		require.ElementsMatch(t, want, got)
 	default:
-		require.Equal(t, want, got)
+		requireSame(t, want, got, "the rows of the sink")
 	}
 }
 

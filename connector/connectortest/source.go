@@ -25,6 +25,16 @@ type SourceConfig[T, C any] struct {
 	// before rows[at]; at may be len(rows). Nil skips the tests of bad records.
 	MakeBad func(t *testing.T, rows []T, at int) dataflow.Source[T, C]
 
+	// MakeFailing returns a source of these records that fails after rows[:at], such as
+	// one of a server that breaks the connection there. at may be 0. The read need not yield
+	// all of rows[:at], and must end with an error: a loop that does not ask for the error
+	// of its scanner or rows takes a part for the whole. Nil skips its test.
+	MakeFailing func(t *testing.T, rows []T, at int) dataflow.Source[T, C]
+
+	// Reopen returns another source of the same records, as after a restart of the
+	// process. Reads then go on there from the cursors of the first one. Nil skips its test.
+	Reopen func(t *testing.T, src dataflow.Source[T, C]) dataflow.Source[T, C]
+
 	// Huge returns a record of a megabyte or more. Nil skips its test.
 	Huge func() T
 
@@ -36,8 +46,8 @@ type SourceConfig[T, C any] struct {
 	// open. Nil skips the check that they are closed.
 	Open func(src dataflow.Source[T, C]) int
 
-	// Many is the number of records of the source whose read is cancelled. It must
-	// end within 1,024 records. 0 means 3,000.
+	// Many is the number of records of the sources that are read whole, over the borders of
+	// pages and buffers, or cancelled. A cancelled read must end within 1,024 records. 0 means 3,000.
 	Many int
 
 	// Patience is the longest time that a step may take. 0 means a minute.
@@ -76,6 +86,10 @@ func TestSource[T, C any](t *testing.T, config SourceConfig[T, C]) {
 		{name: "All", test: s.all},
 		{name: "Twice", test: s.twice, skip: when(s.ReadOnce, "the source can be read only once")},
 		{name: "Resume", test: s.resume, skip: when(!hasCursor[C](), "the source has no cursor")},
+		{name: "Many", test: s.many},
+		{name: "Reopened", test: s.reopened, skip: when(s.Reopen == nil || !hasCursor[C](), "SourceConfig.Reopen is nil, or the source has no cursor")},
+		{name: "Failing", test: s.failing, skip: when(s.MakeFailing == nil, "SourceConfig.MakeFailing is nil")},
+		{name: "Goroutines", test: s.goroutines, skip: when(s.ReadOnce, "the source can be read only once")},
 		{name: "CancelledBefore", test: s.cancelledBefore},
 		{name: "CancelledWithin", test: s.cancelledWithin},
 		{name: "CancelledWaiting", test: s.cancelledWaiting, skip: when(s.Waiting == nil, "SourceConfig.Waiting is nil")},
@@ -143,24 +157,82 @@ func (s *sourceSuite[T, C]) twice(t *testing.T) {
 // repeated.
 func (s *sourceSuite[T, C]) resume(t *testing.T) {
 	t.Helper()
-	s.resumeEverywhere(t, s.Make(t, s.Rows(few)))
+	src := s.Make(t, s.Rows(few))
+	s.resumeEverywhere(t, src, src, 1)
 }
 
-func (s *sourceSuite[T, C]) resumeEverywhere(t *testing.T, src dataflow.Source[T, C]) {
+// reopened does so in another process.
+func (s *sourceSuite[T, C]) reopened(t *testing.T) {
 	t.Helper()
+	first := s.Make(t, s.Rows(few))
+	s.resumeEverywhere(t, first, s.Reopen(t, first), 1)
+}
+
+// many reads over the borders of pages and buffers, which a few records do not reach.
+func (s *sourceSuite[T, C]) many(t *testing.T) {
+	t.Helper()
+	rows := s.Rows(s.Many)
+	src := s.Make(t, rows)
 	all := s.read(t, src, dataflow.Request[C]{})
+	require.NoError(t, all.err)
+	requireSame(t, rows, all.rows(), "a read of %d records", len(rows))
+	requireNamed(t, all)
+	if hasCursor[C]() {
+		s.resumeEverywhere(t, src, src, max(1, len(rows)/5))
+	}
+}
+
+// failing requires that a read which breaks off says so.
+func (s *sourceSuite[T, C]) failing(t *testing.T) {
+	t.Helper()
+	rows := s.Rows(few)
+	for _, at := range []int{0, 1, few / 2} {
+		src := s.MakeFailing(t, rows, at)
+		all := s.read(t, src, dataflow.Request[C]{})
+		require.Error(t, all.err, "a read that fails after %d of %d records ends with an error; without one, the run is a success", at, few)
+		got := all.rows()
+		require.LessOrEqual(t, len(got), at, "the records before the failure")
+		for i, row := range got {
+			require.Equal(t, rows[i], row, "record %d, before the failure", i+1)
+		}
+	}
+}
+
+// goroutines requires that nothing goes on after a read.
+func (s *sourceSuite[T, C]) goroutines(t *testing.T) {
+	t.Helper()
+	src := s.Make(t, s.Rows(few))
+	requireEnded(t, s.Patience, "reads to the end", func(ctx context.Context, _ int) {
+		s.readWith(ctx, t, src, dataflow.Request[C]{}, nil)
+	})
+	requireEnded(t, s.Patience, "reads that the consumer has left", func(ctx context.Context, _ int) {
+		s.readWith(ctx, t, src, dataflow.Request[C]{}, func(int) bool { return false })
+	})
+	requireEnded(t, s.Patience, "cancelled reads", func(ctx context.Context, _ int) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		s.readWith(ctx, t, src, dataflow.Request[C]{}, func(int) bool { cancel(); return true })
+	})
+}
+
+// resumeEverywhere reads first, and then src from every step-th resume point and the last one.
+func (s *sourceSuite[T, C]) resumeEverywhere(t *testing.T, first, src dataflow.Source[T, C], step int) {
+	t.Helper()
+	all := s.read(t, first, dataflow.Request[C]{})
 	require.NoError(t, all.err)
 	points := 0
 	for i, item := range all.items {
 		if !item.Resume && !item.Mark {
 			continue
 		}
-		points++
+		if points++; points%step != 0 && i != len(all.items)-1 {
+			continue
+		}
 		rest := s.read(t, src, s.from(t, item.Cursor))
 		require.NoError(t, rest.err, "resumed after item %d, at %s", i+1, text(item.Cursor))
 		want := after(all, i)
-		require.Equal(t, want.rows(), rest.rows(), "resumed after item %d, at %s", i+1, text(item.Cursor))
-		require.Equal(t, want.keys(), rest.keys(), "the keys of the records after item %d, at %s", i+1, text(item.Cursor))
+		requireSame(t, want.rows(), rest.rows(), "resumed after item %d, at %s", i+1, text(item.Cursor))
+		requireSame(t, want.keys(), rest.keys(), "the keys of the records after item %d, at %s", i+1, text(item.Cursor))
 	}
 	require.NotZero(t, points, "the source has a cursor, but no resume point")
 }
@@ -230,7 +302,7 @@ func (s *sourceSuite[T, C]) badRecord(t *testing.T) {
 		require.Equal(t, rows, all.rows(), "the records around a bad one")
 		requireNamed(t, all)
 		if hasCursor[C]() {
-			s.resumeEverywhere(t, src)
+			s.resumeEverywhere(t, src, src, 1)
 		}
 		left := s.readWith(t.Context(), t, s.MakeBad(t, rows, at), dataflow.Request[C]{}, func(read int) bool { return read <= at })
 		require.NoError(t, left.err)

@@ -3,6 +3,7 @@ package csvfile_test
 import (
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 
@@ -104,9 +106,16 @@ func TestFrom_Contract(t *testing.T) {
 		"Func": {
 			Make:    func(_ *testing.T, rows []pair) streamed { return of(text(rows, -1)) },
 			MakeBad: func(_ *testing.T, rows []pair, at int) streamed { return of(compressed(text(rows, at))) },
+			MakeFailing: func(_ *testing.T, rows []pair, at int) streamed {
+				return csvfile.FromFunc[pair](func(context.Context) (io.ReadCloser, error) {
+					return io.NopCloser(io.MultiReader(strings.NewReader(text(rows[:at], -1)), iotest.ErrReader(errors.New("it is cut")))), nil
+				}, nil)
+			},
 			Open: func(src streamed) int {
-				n, _ := open.Load(src)
-				return int(n.(*atomic.Int32).Load())
+				if n, ok := open.Load(src); ok {
+					return int(n.(*atomic.Int32).Load())
+				}
+				return 0
 			},
 		},
 		"Reader": {

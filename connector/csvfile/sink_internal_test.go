@@ -72,6 +72,12 @@ func TestWriteFiles_Contract(t *testing.T) {
 			dir := t.TempDir()
 			return newFilesSink[row](dir, nil), func() []row { return readAll[row](t, filepath.Join(dir, "*")) }
 		},
+		Failing: func(t *testing.T) dataflow.Sink[row] {
+			t.Helper()
+			file := filepath.Join(t.TempDir(), "file")
+			require.NoError(t, os.WriteFile(file, nil, 0o600))
+			return newFilesSink[row](file, nil) // a file is no directory
+		},
 		Rows: numbered,
 		Huge: hugeRow,
 	})

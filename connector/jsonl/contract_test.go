@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -191,6 +193,11 @@ func TestFrom_Contract(t *testing.T) {
 		"Func": {
 			Make:    func(_ *testing.T, rows []bird) streamed { return of(lines(rows, -1)) },
 			MakeBad: func(_ *testing.T, rows []bird, at int) streamed { return of(lines(rows, at)) },
+			MakeFailing: func(_ *testing.T, rows []bird, at int) streamed {
+				return jsonl.FromFunc[bird](func(context.Context) (io.ReadCloser, error) {
+					return io.NopCloser(io.MultiReader(bytes.NewReader(lines(rows[:at], -1)), iotest.ErrReader(errors.New("it is cut")))), nil
+				}, nil)
+			},
 		},
 		"Reader": {
 			Make: func(_ *testing.T, rows []bird) streamed {

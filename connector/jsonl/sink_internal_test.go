@@ -70,6 +70,12 @@ func TestWriteFiles_Contract(t *testing.T) {
 			dir := t.TempDir()
 			return &filesSink[row]{dir: dir}, func() []row { return readAll(t, filepath.Join(dir, "*")) }
 		},
+		Failing: func(t *testing.T) dataflow.Sink[row] {
+			t.Helper()
+			file := filepath.Join(t.TempDir(), "file")
+			require.NoError(t, os.WriteFile(file, nil, 0o600))
+			return &filesSink[row]{dir: file} // a file is no directory
+		},
 		Rows: numbered,
 		Huge: hugeRow,
 	})

@@ -143,6 +143,7 @@ func TestKeyset_Contract(t *testing.T) {
 					return src
 				},
 				Open: func(src source) int { return p.open(t, src) },
+				Many: map[int]int{1: 1100}[q.PageSize], // as many queries
 			})
 		})
 	}

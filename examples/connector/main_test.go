@@ -39,8 +39,9 @@ func inbox(t *testing.T, rows []Letter, bad int) Inbox {
 func TestInbox(t *testing.T) {
 	t.Parallel()
 	connectortest.TestSource(t, connectortest.SourceConfig[Letter, string]{
-		Rows: letters,
-		Make: func(t *testing.T, rows []Letter) dataflow.Source[Letter, string] { return inbox(t, rows, -1) }, //nolint:thelper // it makes
+		Reopen: func(_ *testing.T, in dataflow.Source[Letter, string]) dataflow.Source[Letter, string] { return in }, // it keeps nothing
+		Rows:   letters,
+		Make:   func(t *testing.T, rows []Letter) dataflow.Source[Letter, string] { return inbox(t, rows, -1) }, //nolint:thelper // it makes
 		MakeBad: func(t *testing.T, rows []Letter, at int) dataflow.Source[Letter, string] { //nolint:thelper // it makes
 			return inbox(t, rows, at)
 		},
@@ -63,6 +64,10 @@ func TestOutbox(t *testing.T) {
 				return rows
 			}
 		},
+		Failing: func(t *testing.T) dataflow.Sink[Letter] { //nolint:thelper // it makes
+			return Outbox{Dir: filepath.Join(t.TempDir(), "gone")}
+		},
+		Reopen: func(_ *testing.T, sink dataflow.Sink[Letter]) dataflow.Sink[Letter] { return sink }, // it keeps nothing
 		Rows: func(n int) []Letter { // a file holds the text alone
 			rows := letters(n)
 			for i := range rows {
