@@ -2,7 +2,9 @@ package dataflow_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
@@ -377,4 +379,43 @@ func TestResults_Rows(t *testing.T) {
 	require.NoError(t, half.Apply(t.Context(), []int{4, -1, 5, 3}, &out))
 	require.Equal(t, []int{2, 2, 2}, out.Rows())
 	require.Equal(t, map[int]error{1: errors.New("negative")}, out.Failed())
+}
+
+// placed is a source with cursors of any type.
+type placed[C any] struct{}
+
+func (placed[C]) Read(context.Context, dataflow.Request[C]) iter.Seq2[dataflow.Item[int, C], error] {
+	return func(func(dataflow.Item[int, C], error) bool) {}
+}
+
+type (
+	hiddenPlace struct{ page int }
+	untoldPlace struct {
+		Page int `json:"-"`
+	}
+	promoted    struct{ Shown }
+	Shown       struct{ Page int }
+	writtenHere struct{ page int }
+)
+
+func (h hiddenPlace) String() string { return fmt.Sprint(h.page) }
+
+func (w *writtenHere) MarshalJSON() ([]byte, error) { return json.Marshal(w.page) }
+
+func TestNewClient_CursorIsEmpty(t *testing.T) {
+	t.Parallel()
+	_, err := dataflow.NewClient(noDatabase{}, &dataflow.Config{Flows: []*dataflow.Flow{
+		placedFlow[hiddenPlace]("hidden"), placedFlow[*hiddenPlace]("pointer"), placedFlow[untoldPlace]("untold"),
+		placedFlow[promoted]("embedded"), placedFlow[writtenHere]("own"), placedFlow[time.Time]("time"),
+		placedFlow[struct{ Page, row int }]("one field"), placedFlow[map[string]int]("map"),
+	}})
+	requireFaults(t, err, map[string]string{
+		`Flows["hidden"].Source`:  "its cursor is a dataflow_test.hiddenPlace, which is {} as JSON",
+		`Flows["pointer"].Source`: "its cursor is a dataflow_test.hiddenPlace",
+		`Flows["untold"].Source`:  "export its fields",
+	})
+}
+
+func placedFlow[C any](name string) *dataflow.Flow {
+	return dataflow.NewFlow(name, placed[C]{}, dataflow.Identity[int](), dataflow.To(discard{}), nil)
 }

@@ -81,6 +81,7 @@ func (p *flowCode) validate() error {
 		validate("Transform", p.transform),
 		validate("Target", p.target.part()),
 		p.target.err,
+		p.checkType(),
 	}
 	if p.target.kind == toFenced && !p.resumable() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it keeps the source's cursor, and the source has none: use a source with a cursor"})

@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ type cursorCode interface {
 	// seekEnd returns the cursor of the last record that a read would yield that begins now, nil
 	// if there is none.
 	seekEnd(ctx context.Context, params json.RawMessage) (json.RawMessage, error)
+	// checkType returns what is wrong with the type of the cursors.
+	checkType() error
 	// checkPowers returns which power the source lacks for a first load in ranges.
 	checkPowers() error
 }
@@ -292,6 +295,29 @@ func (p sourceCursors[C]) seekEnd(ctx context.Context, params json.RawMessage) (
 		return nil, err
 	}
 	return json.Marshal(cursor)
+}
+
+// checkType refuses a struct of which JSON keeps nothing: each checkpoint would be {}, and each run would
+// read everything again.
+func (p sourceCursors[C]) checkType() error {
+	of := reflect.TypeFor[C]()
+	if of.Kind() == reflect.Pointer {
+		of = of.Elem()
+	}
+	if !p.resumable() || of.Kind() != reflect.Struct {
+		return nil
+	}
+	switch own := reflect.New(of).Interface().(type) {
+	case json.Marshaler, encoding.TextMarshaler:
+		return nil
+	default:
+		for field := range of.Fields() {
+			if (field.IsExported() || field.Anonymous) && field.Tag.Get("json") != "-" {
+				return nil
+			}
+		}
+		return &ConfigError{Field: "Source", Reason: fmt.Sprintf("its cursor is a %s, which is {} as JSON, so that each run would begin anew: export its fields, or use NoCursor", reflect.TypeOf(own).Elem())}
+	}
 }
 
 func (p sourceCursors[C]) checkPowers() error {

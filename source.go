@@ -12,7 +12,8 @@ import (
 
 // Source reads records. T is the record. C is the cursor: the place from which a later
 // read goes on. The engine stores it as JSON with each checkpoint. A source that cannot
-// resume uses [NoCursor], and every run reads it from its beginning.
+// resume uses [NoCursor], and every run reads it from its beginning. Of a struct, JSON keeps the
+// exported fields alone.
 //
 // Read yields the records in such an order that no record can later appear before one
 // that it has yielded. Read returns when ctx is done. It yields two kinds of errors:
