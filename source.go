@@ -219,8 +219,9 @@ type LogLagger[C any] interface {
 }
 
 // Acker is the power of a source to hear that a checkpoint is committed. The engine
-// calls it only after the commit, while Read may be running in another goroutine. An
-// error is logged and changes nothing.
+// calls it only after the commit, while Read may be running in another goroutine, and may have
+// yielded records after the cursor. A process that dies after the commit does not call it, so
+// that the next Read should acknowledge what is up to From. An error is logged and changes nothing.
 type Acker[C any] interface {
 	Committed(ctx context.Context, cursor C) error
 }

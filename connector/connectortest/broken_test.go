@@ -102,6 +102,9 @@ var breaches = map[string]struct {
 		}
 		yield(dataflow.Item[string, int]{}, io.EOF)
 	}},
+	greedy: {"Committed", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		w.Read(ctx, r)(yield)
+	}},
 	"fails when it is empty": {"Empty", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
 		if len(w) == 0 {
 			yield(dataflow.Item[string, int]{}, errors.New("no words"))
@@ -115,10 +118,12 @@ var breaches = map[string]struct {
 var says = map[string]string{
 	"leaves a goroutine when the consumer has left": "10 goroutines are still there after 10 reads that the consumer has left, such as",
 	"ends with io.EOF":            "EOF: a read without more records returns, and yields no error",
+	greedy:                        "resumed after Committed at 1",
 	"takes a failure for the end": "a read that fails after 0 of 23 records ends with an error",
 }
 
 const (
+	greedy    = "acknowledges all that it has read"
 	forgetful = "knows its cursors only in memory"
 	cut       = "the connection is cut here" // a word that cannot be read
 )
@@ -127,10 +132,19 @@ type broken struct {
 	words
 	name     string
 	reopened bool
+	acked    *int // the records before are gone
+}
+
+func (b broken) Committed(_ context.Context, cursor int) error {
+	if *b.acked = cursor; b.name == greedy {
+		*b.acked = len(b.words)
+	}
+	return nil
 }
 
 func (b broken) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[dataflow.Item[string, int], error] {
 	return func(yield func(dataflow.Item[string, int], error) bool) {
+		r.From = max(r.From, *b.acked)
 		if b.reopened && b.name == forgetful {
 			r.From = 0
 		}
@@ -151,9 +165,11 @@ func TestBroken(t *testing.T) {
 		t.Skip(brokenEnv + " is not set")
 	}
 	connectortest.TestSource(t, connectortest.SourceConfig[string, int]{
-		Make: func(_ *testing.T, rows []string) dataflow.Source[string, int] { return broken{words: rows, name: name} },
+		Make: func(_ *testing.T, rows []string) dataflow.Source[string, int] {
+			return broken{words: rows, name: name, acked: new(int)}
+		},
 		MakeFailing: func(_ *testing.T, rows []string, at int) dataflow.Source[string, int] {
-			return broken{words: append(slices.Clone(rows[:at]), cut), name: name}
+			return broken{words: append(slices.Clone(rows[:at]), cut), name: name, acked: new(int)}
 		},
 		Reopen: func(_ *testing.T, src dataflow.Source[string, int]) dataflow.Source[string, int] {
 			b, _ := src.(broken)

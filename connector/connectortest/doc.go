@@ -20,6 +20,7 @@
 //     records;
 //   - so does a read of thousands of records, over the borders of pages and buffers;
 //   - the cursors also count for the source of another process (Reopen);
+//   - a source that hears of commits ([dataflow.Acker]) then acknowledges no later record;
 //   - the last record is a resume point, or a mark follows it;
 //   - a read that fails ends with an error (MakeFailing);
 //   - a read ends soon with the context's error when the context is cancelled: before

@@ -88,6 +88,7 @@ func TestSource[T, C any](t *testing.T, config SourceConfig[T, C]) {
 		{name: "Resume", test: s.resume, skip: when(!hasCursor[C](), "the source has no cursor")},
 		{name: "Many", test: s.many},
 		{name: "Reopened", test: s.reopened, skip: when(s.Reopen == nil || !hasCursor[C](), "SourceConfig.Reopen is nil, or the source has no cursor")},
+		{name: "Committed", test: s.committed, skip: when(!hasCursor[C]() || !s.acks(t), "the source is not a dataflow.Acker, or has no cursor")},
 		{name: "Failing", test: s.failing, skip: when(s.MakeFailing == nil, "SourceConfig.MakeFailing is nil")},
 		{name: "Goroutines", test: s.goroutines, skip: when(s.ReadOnce, "the source can be read only once")},
 		{name: "CancelledBefore", test: s.cancelledBefore},
@@ -180,6 +181,32 @@ func (s *sourceSuite[T, C]) many(t *testing.T) {
 	if hasCursor[C]() {
 		s.resumeEverywhere(t, src, src, max(1, len(rows)/5))
 	}
+}
+
+// committed tells an Acker of each checkpoint, though it has read all records before, as the
+// engine reads ahead. It must acknowledge no record after the checkpoint.
+func (s *sourceSuite[T, C]) committed(t *testing.T) {
+	t.Helper()
+	src := s.Make(t, s.Rows(few))
+	acker, ok := src.(dataflow.Acker[C])
+	require.True(t, ok)
+	all := s.read(t, src, dataflow.Request[C]{})
+	require.NoError(t, all.err)
+	for i, item := range all.items {
+		if !item.Resume && !item.Mark {
+			continue
+		}
+		require.NoError(t, acker.Committed(t.Context(), item.Cursor), "Committed at %s", text(item.Cursor))
+		rest := s.read(t, src, s.from(t, item.Cursor))
+		require.NoError(t, rest.err, "resumed after Committed at %s", text(item.Cursor))
+		requireSame(t, after(all, i).rows(), rest.rows(), "resumed after Committed at %s", text(item.Cursor))
+	}
+}
+
+func (s *sourceSuite[T, C]) acks(t *testing.T) bool {
+	t.Helper()
+	_, ok := s.Make(t, nil).(dataflow.Acker[C])
+	return ok
 }
 
 // failing requires that a read which breaks off says so.
