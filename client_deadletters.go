@@ -244,8 +244,9 @@ type ReplayReport struct {
 //
 // With a target of [ToTx], one transaction writes the record and marks the dead letter as
 // replayed, so the record is written once. With [To], it is written at least once. Replay
-// refuses a flow with [ToFenced], because its sink writes no record without a checkpoint, and
-// a flow with [ToReplace]. The process must have the flow's code. Otherwise the error is
+// refuses each dead letter of a flow with [ToFenced], because its sink writes no record without a
+// checkpoint, with [ToReplace], or whose sink is [Ordered]: these errors are
+// [errors.ErrUnsupported]. The process must have the flow's code. Otherwise the error is
 // ErrNotRegistered.
 //
 // A dead letter is the record as it was read. If a later version of it has been written since,

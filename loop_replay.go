@@ -11,6 +11,14 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
+// noReplayError is why no dead letter of a flow can be replayed, whatever becomes of its record.
+type noReplayError string
+
+func (n noReplayError) Error() string { return string(n) }
+
+// Is reports whether target is [errors.ErrUnsupported].
+func (noReplayError) Is(target error) bool { return target == errors.ErrUnsupported }
+
 // replay takes one dead letter's record through the transform to the sink, for somebody.
 func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string) error {
 	return p.replayIf(ctx, store, l, by, reason, func() error { return nil })
@@ -20,13 +28,13 @@ func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord,
 func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string, may func() error) error {
 	p = p.again
 	if p.target.kind == toFenced {
-		return errors.New("its sink keeps the checkpoint, and cannot write a record without one: run a backfill that reads the record again")
+		return noReplayError("its sink keeps the checkpoint, and cannot write a record without one: mend the record in the source, and run a backfill that reads it again")
 	}
 	if p.replaces() {
-		return errors.New(replacesAll + ": mend what is wrong with the record, and start a run, which reads it again")
+		return noReplayError(replacesAll + ": mend what is wrong with the record, and start a run, which reads it again")
 	}
 	if p.target.ordered() {
-		return fmt.Errorf("its target (%s) needs the order of the source, and the record would come after newer ones: change the row in the source once more, which sends it anew, and then close the dead letter", describe(p.target.part()).Type)
+		return noReplayError(fmt.Sprintf("its target (%s) needs the order of the source, and the record would come after newer ones: change the row in the source once more, which sends it anew, and then close the dead letter", describe(p.target.part()).Type))
 	}
 	made, err := p.remake(ctx, store, []*DeadLetterRecord{l})
 	if err != nil {

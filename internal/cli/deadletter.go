@@ -196,7 +196,7 @@ func (s *session) showReplay(flow string, r *dataflow.ReplayReport) error {
 			p.line("dead letter %d failed: %s", id, clip(message(r.Failed[id]), 200))
 		}
 		if slices.ContainsFunc(slices.Collect(maps.Values(r.Failed)), func(err error) bool {
-			return !errors.Is(err, dataflow.ErrNotFound) && !errors.Is(err, dataflow.ErrDeadLetterClosed)
+			return !errors.Is(err, dataflow.ErrNotFound) && !errors.Is(err, dataflow.ErrDeadLetterClosed) && !errors.Is(err, errors.ErrUnsupported)
 		}) {
 			p.line("Mend a record with %s dead-letter edit ID, or close it with dead-letter resolve or discard.", s.program.Name)
 		}

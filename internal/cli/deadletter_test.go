@@ -2,9 +2,12 @@ package cli_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/cli"
@@ -78,5 +81,35 @@ func TestDeadLetter(t *testing.T) {
 			"dead-letter edit 3 --payload 7",
 		)
 		t.plain().golden("deadletter_plain", "dead-letter list strict", "dead-letter replay strict --all")
+	})
+}
+
+// elsewhere is a sink that keeps the checkpoint, and no rows.
+type elsewhere struct{ state json.RawMessage }
+
+func (e *elsewhere) Claim(context.Context, string, int64) (json.RawMessage, error) {
+	return e.state, nil
+}
+
+func (e *elsewhere) WriteFenced(_ context.Context, b dataflow.FencedBatch[int64]) error {
+	e.state = b.State
+	return nil
+}
+
+// Where no dead letter can be replayed, to edit one is no advice.
+func TestDeadLetter_NoReplay(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		sink := &elsewhere{}
+		t.program.Configure = func(context.Context, cli.Database) (*dataflow.Config, error) {
+			return &dataflow.Config{Flows: []*dataflow.Flow{dataflow.NewFlow("strict", count{to: 1}, dataflow.Map(func(context.Context, int64) (int64, error) {
+				return 0, errors.New("odd")
+			}), dataflow.ToFenced(sink), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(9)})}}, nil
+		}
+		t.migrated().ok("enqueue", "strict", "--wait")
+		got := t.run("dead-letter", "replay", "strict", "--all")
+		require.Equal(t, 1, got.code)
+		require.Contains(t, got.out, "mend the record in the source, and run a backfill that reads it again")
+		require.NotContains(t, got.out, "dead-letter edit")
 	})
 }
