@@ -269,31 +269,31 @@ func (b base) poolNeeds(flows []*Flow) []*PoolNeed {
 	var all []*PoolNeed
 	var keys []any
 	spare := make(map[any]int)
-	of := func(key any, size int) *PoolNeed {
+	of := func(key any, size int, user string) *PoolNeed {
 		if i := slices.Index(keys, key); i >= 0 {
 			return all[i]
 		}
-		keys, all = append(keys, key), append(all, &PoolNeed{Size: size})
+		keys, all = append(keys, key), append(all, &PoolNeed{Size: size, UsedBy: user})
 		return all[len(all)-1]
 	}
 	for _, u := range usesOf(b.store) {
-		of(u.Pool, u.Size)
+		of(u.Pool, u.Size, "")
 		spare[u.Pool] = u.Borrowed
 	}
 	for _, f := range flows {
-		for _, n := range b.needsOf(f) {
-			p := of(n.Pool, n.Size)
-			p.Least = max(p.Least, n.Least())
-			spare[n.Pool] = max(spare[n.Pool], n.Spare)
-		}
 		for _, part := range f.code.parts() {
 			for _, u := range usesOf(part.part) {
 				runs := f.slots().Slots + f.slots().Backfills
-				if p := of(u.Pool, u.Size); u.Held > 0 {
+				if p := of(u.Pool, u.Size, fmt.Sprintf("%s of flow %q", part.name, f.Name)); u.Held > 0 {
 					p.AllAtOnce += u.Held * runs
 					p.Counted = append(p.Counted, fmt.Sprintf("%d for the %s of flow %q (%s), from the first record to the last", u.Held*runs, part.name, f.Name, describe(part.part).Type))
 				}
 			}
+		}
+		for _, n := range b.needsOf(f) {
+			p := of(n.Pool, n.Size, fmt.Sprintf("runs of flow %q", f.Name))
+			p.Least = max(p.Least, n.Least())
+			spare[n.Pool] = max(spare[n.Pool], n.Spare)
 		}
 	}
 	for i, p := range all {
@@ -316,6 +316,9 @@ func (p *PoolNeed) String() string {
 	if p.Size > 0 {
 		size = "a pool of " + plural(p.Size, "connection")
 	}
+	if p.UsedBy != "" {
+		size += ", that of the " + p.UsedBy
+	}
 	text := fmt.Sprintf("%s: its flows need %d to run one at a time, and %d to run all at once", size, p.Least, p.AllAtOnce)
 	if len(p.Counted) > 0 {
 		text += " (" + strings.Join(p.Counted, "; ") + ")"
@@ -336,6 +339,9 @@ func plural(n int, what string) string {
 // PoolNeed says how many connections of a pool the flows of a client need, and how that was
 // counted. See [Client.PoolNeeds].
 type PoolNeed struct {
+	// UsedBy is the first part that uses the pool, such as target of flow "orders". Empty: it is
+	// the client's own pool.
+	UsedBy string
 	// Size is how many connections the pool has at most. 0: no limit.
 	Size int
 	// Least is how many it must have for each of the flows to run, one at a time.

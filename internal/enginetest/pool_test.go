@@ -483,6 +483,14 @@ func TestPool_Needs(t *testing.T) {
 	_, err = dataflow.NewClient(dataflowpgx.New(two), config)
 	require.NoError(t, err)
 	require.Empty(t, log.String())
+
+	// Of several pools, each says whose it is.
+	client, err = dataflow.NewClient(dataflowpgx.New(small), config)
+	require.NoError(t, err)
+	needs = client.PoolNeeds()
+	require.Len(t, needs, 2)
+	require.Empty(t, needs[0].UsedBy)
+	require.Contains(t, needs[1].String(), `a pool of 2 connections, that of the source of flow "flow0": its flows need`)
 }
 
 // heldSource yields one record, and then waits.
