@@ -96,7 +96,7 @@ func TestStream_AttachedAgain(t *testing.T) {
 			exec(t, pool, away...)
 			f = followIn(ctx, t, source, &at)
 			if byRoot == "true" && version(t, pool) < 150000 {
-				return // Postgres 13 and 14 go on to send nothing of the partition until the read begins again
+				return // Postgres 13 and 14 send nothing of a partition that the connection met while it was detached
 			}
 			if byRoot == "true" {
 				require.Equal(t, []string{"insert 4 m"}, lines2(f.next(1)))
