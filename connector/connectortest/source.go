@@ -1,7 +1,6 @@
 package connectortest
 
 import (
-	"context"
 	"fmt"
 	"reflect"
 	"testing"
@@ -225,23 +224,6 @@ func (s *sourceSuite[T, C]) failing(t *testing.T) {
 	}
 }
 
-// goroutines requires that nothing goes on after a read.
-func (s *sourceSuite[T, C]) goroutines(t *testing.T) {
-	t.Helper()
-	src := s.Make(t, s.Rows(few))
-	requireEnded(t, s.Patience, "reads to the end", func(ctx context.Context, _ int) {
-		s.readWith(ctx, t, src, dataflow.Request[C]{}, nil)
-	})
-	requireEnded(t, s.Patience, "reads that the consumer has left", func(ctx context.Context, _ int) {
-		s.readWith(ctx, t, src, dataflow.Request[C]{}, func(int) bool { return false })
-	})
-	requireEnded(t, s.Patience, "cancelled reads", func(ctx context.Context, _ int) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		s.readWith(ctx, t, src, dataflow.Request[C]{}, func(int) bool { cancel(); return true })
-	})
-}
-
 // resumeEverywhere reads first, and then src from every step-th resume point and the last one.
 func (s *sourceSuite[T, C]) resumeEverywhere(t *testing.T, first, src dataflow.Source[T, C], step int) {
 	t.Helper()
@@ -262,58 +244,6 @@ func (s *sourceSuite[T, C]) resumeEverywhere(t *testing.T, first, src dataflow.S
 		requireSame(t, want.keys(), rest.keys(), "the keys of the records after item %d, at %s", i+1, text(item.Cursor))
 	}
 	require.NotZero(t, points, "the source has a cursor, but no resume point")
-}
-
-func (s *sourceSuite[T, C]) cancelledBefore(t *testing.T) {
-	t.Helper()
-	src := s.Make(t, s.Rows(few))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	all := s.readWith(ctx, t, src, dataflow.Request[C]{}, nil)
-	require.ErrorIs(t, all.err, context.Canceled, "a read with a cancelled context ends with its error")
-	s.requireClosed(t, src)
-}
-
-func (s *sourceSuite[T, C]) cancelledWithin(t *testing.T) {
-	t.Helper()
-	src := s.Make(t, s.Rows(s.Many))
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	all := s.readWith(ctx, t, src, dataflow.Request[C]{}, func(int) bool { cancel(); return true })
-	require.LessOrEqual(t, len(all.items), soon, "the read went on for %d records after its context was cancelled", len(all.items))
-	require.ErrorIs(t, all.err, context.Canceled, "a read ends with the context's error")
-	s.requireClosed(t, src)
-}
-
-func (s *sourceSuite[T, C]) cancelledWaiting(t *testing.T) {
-	t.Helper()
-	src := s.Waiting(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	all := s.readWith(ctx, t, src, dataflow.Request[C]{}, nil)
-	require.Empty(t, all.rows())
-	require.ErrorIs(t, all.err, context.DeadlineExceeded, "a read that waits ends with the context's error")
-	s.requireClosed(t, src)
-}
-
-// breakOff leaves the loop after each record. Go panics if the source then
-// continues.
-func (s *sourceSuite[T, C]) breakOff(t *testing.T) {
-	t.Helper()
-	rows := s.Rows(few)
-	for n := 1; n <= few; n++ {
-		src := s.Make(t, rows)
-		all := s.readWith(t.Context(), t, src, dataflow.Request[C]{}, func(read int) bool { return read < n })
-		require.NoError(t, all.err)
-		require.Equal(t, rows[:n], all.rows())
-		s.requireClosed(t, src)
-		if !s.ReadOnce { // the next read begins again
-			again := s.read(t, src, dataflow.Request[C]{})
-			require.NoError(t, again.err)
-			require.Equal(t, rows, again.rows())
-			s.requireClosed(t, src)
-		}
-	}
 }
 
 func (s *sourceSuite[T, C]) badRecord(t *testing.T) {
