@@ -251,7 +251,7 @@ func (p sourceCursors[C]) split(ctx context.Context, from, until, params json.Ra
 	}
 	ends, last := []json.RawMessage{}, from
 	for _, c := range cursors {
-		end, err := json.Marshal(c)
+		end, err := json.Marshal(&c)
 		if err != nil {
 			return nil, fmt.Errorf("split the source: write cursor %s: %w", stored.CursorText(c), err)
 		}
@@ -277,7 +277,7 @@ func (p sourceCursors[C]) seekTime(ctx context.Context, params json.RawMessage, 
 	if err != nil || !found {
 		return nil, err
 	}
-	return json.Marshal(cursor)
+	return json.Marshal(&cursor)
 }
 
 func (p sourceCursors[C]) seekEnd(ctx context.Context, params json.RawMessage) (json.RawMessage, error) {
@@ -294,7 +294,7 @@ func (p sourceCursors[C]) seekEnd(ctx context.Context, params json.RawMessage) (
 	if err != nil || !found {
 		return nil, err
 	}
-	return json.Marshal(cursor)
+	return json.Marshal(&cursor)
 }
 
 // checkType refuses a struct of which JSON keeps nothing: each checkpoint would be {}, and each run would
@@ -360,9 +360,10 @@ type cursors[C any] struct {
 
 func (c *cursors[C]) text(i int) string { return stored.CursorText(c.all[i]) }
 
-func (c *cursors[C]) lastJSON() (json.RawMessage, error) { return json.Marshal(c.last) }
+// A method of the cursor that makes JSON may be one of its pointer: of a value, JSON would not find it.
+func (c *cursors[C]) lastJSON() (json.RawMessage, error) { return json.Marshal(&c.last) }
 
-func (c *cursors[C]) json(i int) (json.RawMessage, error) { return json.Marshal(c.all[i]) }
+func (c *cursors[C]) json(i int) (json.RawMessage, error) { return json.Marshal(&c.all[i]) }
 
 func (c *cursors[C]) committed(source any) func(ctx context.Context) error {
 	acker, ok := source.(Acker[C])

@@ -145,14 +145,14 @@ func collect[T, C any](ctx context.Context, src dataflow.Source[T, C], r dataflo
 // from returns a request from a cursor that has passed through JSON.
 func (s *sourceSuite[T, C]) from(t *testing.T, cursor C) dataflow.Request[C] {
 	t.Helper()
-	data, err := json.Marshal(cursor)
+	data, err := json.Marshal(&cursor) // as the engine does
 	require.NoError(t, err, "write the cursor %s as JSON", text(cursor))
 	require.False(t, string(data) == "{}" && !reflect.ValueOf(cursor).IsZero(), "the cursor %s is {} as JSON, which holds exported fields only", text(cursor))
 	var back C
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	require.NoError(t, dec.Decode(&back), "read the cursor %s", data)
-	again, err := json.Marshal(back)
+	again, err := json.Marshal(&back)
 	require.NoError(t, err)
 	require.JSONEq(t, string(data), string(again), "the cursor loses something as JSON")
 	return dataflow.Request[C]{From: back, Resumed: true}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
+	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -208,5 +211,53 @@ func TestClient_SetCursor_Fenced(t *testing.T) {
 		require.Len(t, runs, 1)
 		require.Equal(t, []int{4, 5, 6}, sink.rows[8:])
 		require.Equal(t, dataflow.Counters{Read: 3, Written: 3}, runs[0].Counters)
+	})
+}
+
+// countTo yields the numbers up to itself. The methods of its cursor's types that make JSON have pointers as receivers.
+type countTo int64
+
+type farPlace struct{ At struct{ N big.Int } }
+
+func (n countTo) Read(_ context.Context, r dataflow.Request[farPlace]) iter.Seq2[dataflow.Item[int, farPlace], error] {
+	return func(yield func(dataflow.Item[int, farPlace], error) bool) {
+		for i := r.From.At.N.Int64() + 1; i <= int64(n); i++ {
+			item := dataflow.Item[int, farPlace]{Value: int(i), Resume: true}
+			if item.Cursor.At.N.SetInt64(i); !yield(item, nil) {
+				return
+			}
+		}
+	}
+}
+
+// A cursor is written as JSON by its own method, also by one of a pointer. Without it, big.Int is {}, and each run
+// would begin anew.
+func TestCursor_PointerMarshaler(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		var letters []string
+		odd := dataflow.Map(func(_ context.Context, n int) (int, error) {
+			if n%2 == 1 {
+				return 0, errors.New("it is odd")
+			}
+			return n, nil
+		})
+		opts := &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(9)}
+		client := t.registered(dataflow.NewFlow("n", countTo(3), odd, dataflow.To[int](dataflow.SinkFunc[int](func(context.Context, dataflow.SinkBatch[int]) error { return nil })), opts))
+		for _, read := range []int64{3, 0} {
+			run, err := t.execute(client, "n")
+			require.NoError(t, err)
+			require.Equal(t, read, run.Counters.Read)
+			cur, err := client.Cursor(t.Context(), "n")
+			require.NoError(t, err)
+			require.JSONEq(t, `{"At":{"N":3}}`, string(cur.Cursor))
+		}
+		kept, err := client.DeadLetters(t.Context(), &dataflow.DeadLetterListParams{Flow: "n"})
+		require.NoError(t, err)
+		for _, l := range kept {
+			letters = append(letters, l.Key)
+		}
+		slices.Sort(letters)
+		require.Equal(t, []string{`{"At":{"N":1}}`, `{"At":{"N":3}}`}, letters)
 	})
 }

@@ -24,11 +24,12 @@ func Clean(s string) string {
 }
 
 // CursorText returns a source's cursor as people read it.
-func CursorText(cursor any) string {
-	if s, ok := cursor.(fmt.Stringer); ok {
+func CursorText[C any](cursor C) string {
+	if s, ok := any(cursor).(fmt.Stringer); ok {
 		return s.String()
 	}
-	data, err := json.Marshal(cursor)
+	own := cursor // its address alone has all methods
+	data, err := json.Marshal(&own)
 	if err != nil {
 		return fmt.Sprint(cursor)
 	}
