@@ -60,6 +60,13 @@ func TestStream_OtherName(t *testing.T) {
 		read(t, pool, 2, "public.low", []string{`alter table low rename to lower`, `delete from parted where id = 1`},
 			"public.low truncate 0 ", "public.high truncate 0 ", "public.high insert 11 c", "public.lower insert 2 b")
 	})
+	t.Run("a table that leaves while its publication is altered", func(t *testing.T) {
+		t.Parallel()
+		pool := s.create("leaves", partedTable, `create publication p for table low, high`)
+		log := read(t, pool, 2, "", []string{`alter publication p set (publish = 'insert, update, delete')`, `alter publication p drop table low`},
+			"public.high truncate 0 ", "public.high insert 11 c")
+		require.Contains(t, log, "Its rows stay in the target")
+	})
 	t.Run("a table that is renamed in its load", func(t *testing.T) {
 		t.Parallel()
 		pool := s.create("half", partedTable, `create publication p for table low`)

@@ -131,9 +131,10 @@ func (p *Position) publish(id string) {
 // moved returns the names of tables whose rows are read by other names now: the table was renamed, or the
 // publication was altered, perhaps to send a partitioned table by its root.
 func (p *Position) moved(tables []*table) []string {
+	others := slices.DeleteFunc(slices.Clone(tables), p.begun)
 	by := func(name, id string, is func(*table, string) bool) bool {
 		return !slices.ContainsFunc(tables, func(t *table) bool { return t.name == name }) &&
-			(id == altered || slices.ContainsFunc(tables, func(t *table) bool { return is(t, id) && !p.begun(t) }))
+			slices.ContainsFunc(others, func(t *table) bool { return id == altered || is(t, id) })
 	}
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(p.Loaded)) {
