@@ -1,6 +1,7 @@
 package pgchange_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -121,5 +122,35 @@ func TestStream_AttachedAgain(t *testing.T) {
 			exec(t, pool, `insert into parted values (5, 'o')`)
 			require.Equal(t, []string{"insert 5 o"}, lines2(follow(t, source, &at).next(1)))
 		})
+	}
+}
+
+// A partition in another schema than its table is published by the schema of that, and so not while it is detached. One
+// whose own schema is published has its changes in the log meanwhile.
+func TestStream_AttachedAgainBySchema(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	for own, want := range map[string][]string{"": {"truncate 0 ", "insert 2 b", "insert 3 n", "insert 4 m"}, ", aside": {"insert 4 m"}} {
+		pool := s.create("schemas"+strconv.Itoa(len(own)), `create schema aside`, `create table parted (id bigint primary key, name text not null) partition by range (id)`,
+			`create table aside.low partition of parted for values from (0) to (10)`, `insert into parted values (1, 'a'), (2, 'b')`)
+		if version(t, pool) < 150000 {
+			return // publications have no schemas before Postgres 15
+		}
+		exec(t, pool, `create publication p for tables in schema public`+own)
+		slot := "s" + strconv.Itoa(len(own))
+		source := pgchange.Stream[named](pool, pgchange.Options{Publication: "p", Slot: slot, Tables: []string{"aside.low"}})
+		f := follow(t, source, nil)
+		at := f.mark(func(p pgchange.Position) bool { return len(p.Loaded) == 1 })
+		f.stop()
+		idleSlot(t, pool, slot)
+		exec(t, pool, `alter table parted detach partition aside.low`, `delete from aside.low where id = 1`, `insert into aside.low values (3, 'n')`,
+			`alter table parted attach partition aside.low for values from (0) to (10)`, `insert into parted values (4, 'm')`)
+		if own != "" {
+			want = append([]string{"delete 0  old 1", "insert 3 n"}, want...)
+		}
+		f = follow(t, source, &at)
+		for _, line := range want {
+			require.Equal(t, []string{line}, lines2(f.next(1)), own)
+		}
 	}
 }

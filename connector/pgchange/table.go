@@ -16,7 +16,7 @@ import (
 type table struct {
 	name     string // schema.table, as Change.Table
 	oid      uint32
-	id       string // of the table, of its part in the publication, and of when it was attached to a table that is
+	id       string // of the table, of its part in the publication, and of when it was attached to the table that brings it there
 	was      string // what cursors had as id before it said when the table was attached
 	keyID    string // of the columns of the key, their types and collations
 	sql      string
@@ -73,11 +73,10 @@ select n.nspname || '.' || c.relname, pg_catalog.quote_ident(n.nspname) || '.' |
 	coalesce(to_jsonb(p) ->> 'rowfilter', ''), c.oid,
 	c.oid || coalesce((select string_agg('.' || part.oid, '' order by part.oid) from (
 		select r.oid from pg_catalog.pg_publication_rel r where r.prpubid = pub.oid and r.prrelid in (select c.oid union all select relid from pg_catalog.pg_partition_ancestors(c.oid))
-		union all select pub.oid where pub.puballtables %s) part), ''),
+		union all select pub.oid where pub.puballtables %[1]s) part), ''),
 	coalesce((select '@' || string_agg(i.xmin::text, '.' order by i.inhrelid) from pg_catalog.pg_inherits i
-		where c.relispartition and i.inhrelid in (select relid from pg_catalog.pg_partition_ancestors(c.oid))
-			and not exists (select from pg_catalog.pg_publication_rel r where r.prpubid = pub.oid and r.prrelid = c.oid)
-			and exists (select from pg_catalog.pg_publication_rel r where r.prpubid = pub.oid and r.prrelid in (select relid from pg_catalog.pg_partition_ancestors(c.oid)))), '')
+		where c.relispartition and i.inhrelid in (select relid from pg_catalog.pg_partition_ancestors(c.oid)) and not pub.puballtables
+			and not exists (select from pg_catalog.pg_publication_rel r where r.prpubid = pub.oid and r.prrelid = c.oid %[2]s)), '')
 from pg_catalog.pg_publication_tables p
 join pg_catalog.pg_publication pub on pub.pubname = p.pubname
 join pg_catalog.pg_namespace n on n.nspname = p.schemaname
@@ -85,9 +84,12 @@ join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
 where p.pubname = $1
 order by 1`
 
-// schemasQuery is the part of tablesQuery for the schemas of a publication, of Postgres 15.
-const schemasQuery = `union all select s.oid from pg_catalog.pg_publication_namespace s where s.pnpubid = pub.oid and s.pnnspid in (
+// schemasQuery and ownSchemaQuery are the parts of tablesQuery for the schemas of a publication, of Postgres 15.
+const (
+	schemasQuery = `union all select s.oid from pg_catalog.pg_publication_namespace s where s.pnpubid = pub.oid and s.pnnspid in (
 			select c.relnamespace union all select a.relnamespace from pg_catalog.pg_partition_ancestors(c.oid) join pg_catalog.pg_class a on a.oid = relid)`
+	ownSchemaQuery = `union all select from pg_catalog.pg_publication_namespace s where s.pnpubid = pub.oid and s.pnnspid = c.relnamespace`
+)
 
 // resolveQuery finds a table by its name.
 const resolveQuery = `
@@ -112,11 +114,11 @@ func (s *stream) lookUp(ctx context.Context, conn *pgx.Conn) (*published, error)
 	if err != nil {
 		return nil, fmt.Errorf("look up publication %q: %w", s.options.Publication, err)
 	}
-	schemas := ""
+	schemas, ownSchema := "", ""
 	if version >= 150000 {
-		schemas = schemasQuery
+		schemas, ownSchema = schemasQuery, ownSchemaQuery
 	}
-	rows, err := conn.Query(ctx, fmt.Sprintf(tablesQuery, schemas), s.options.Publication)
+	rows, err := conn.Query(ctx, fmt.Sprintf(tablesQuery, schemas, ownSchema), s.options.Publication)
 	if err != nil {
 		return nil, fmt.Errorf("look up the tables of publication %q: %w", s.options.Publication, err)
 	}
