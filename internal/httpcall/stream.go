@@ -85,7 +85,8 @@ func (s *Stream) page() error {
 	case c != '<':
 		return nil
 	}
-	head, _ := s.in.Peek(maxShown) // an error comes again
+	enough := min(max(s.in.Buffered(), len("<!doctype html")), maxShown) // more may never come
+	head, _ := s.in.Peek(enough)                                         // an error comes again
 	return WebPage(head)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -103,4 +104,25 @@ func FuzzStream(f *testing.F) {
 		}
 		require.Equal(t, fmt.Sprintf("%s", whole), fmt.Sprint(records))
 	})
+}
+
+// waits is a body of which no more comes.
+type waits struct{ asked bool }
+
+func (w *waits) Read([]byte) (int, error) {
+	w.asked = true
+	return 0, io.ErrUnexpectedEOF
+}
+
+// A web page whose end does not come is told at once, by what has come.
+func TestStream_WebPageStalls(t *testing.T) {
+	t.Parallel()
+	for _, page := range []string{"<html><title>Maintenance", "\n<!DOCTYPE html>"} {
+		for _, lines := range []bool{true, false} {
+			s, rest := httpcall.Stream{Lines: lines, Max: 1000}, &waits{}
+			_, err := s.Read(io.MultiReader(strings.NewReader(page), rest), func(json.RawMessage) error { return nil })
+			require.EqualError(t, err, "the response is a web page, not JSON: "+strings.TrimSpace(page))
+			require.False(t, rest.asked)
+		}
+	}
 }
