@@ -128,7 +128,8 @@
 // What Auth adds, [Options].Header, and a user and password in the address are sent only to the host of the source's address.
 // [Options].Links says which links are followed. A redirect is followed within the host. After
 // 301, 302 and 303 the client repeats the request with GET and without the body, so a sink
-// returns a permanent error for such a redirect.
+// returns a permanent error for such a redirect, unless its address answers with a status that may pass,
+// such as 503.
 //
 // Errors and descriptions leave out an address's query, which may hold a secret. A
 // cursor does not: with [NextURL] and [LinkHeader] it is the address from the API.

@@ -73,12 +73,18 @@ func readAll(body io.Reader, length, most int64) ([]byte, error) {
 }
 
 // sentBody returns an error if a redirect has dropped the body. After 301, 302 and 303 the
-// client repeats the request with GET, so the server that answers has not received the body.
+// client repeats the request with GET, so the server that answers has not received the body. If that
+// answer passes by itself, as during maintenance, so may the redirect.
 func sentBody(req *http.Request, resp *http.Response) error {
 	if resp.Request == nil || resp.Request.Method == req.Method {
 		return nil
 	}
-	return dataflow.Permanent(fmt.Errorf("%s: the server redirects to %s, where the body would not be sent: use that address", show(req), show(resp.Request)))
+	err := fmt.Errorf("%s: the server redirects to %s, where the body would not be sent: use that address", show(req), show(resp.Request))
+	if passes(resp.StatusCode) {
+		after, _ := asksToWait(resp.StatusCode, resp.Header)
+		return &failure{err: fmt.Errorf("%w, unless %s there passes", err, resp.Status), after: after}
+	}
+	return dataflow.Permanent(err)
 }
 
 // judge returns the error of a response, or nil if it is good.
