@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"regexp"
+	"strings"
 
 	"github.com/activedataflow/dataflow/internal/batch"
 	"github.com/activedataflow/dataflow/internal/stored"
@@ -20,7 +21,7 @@ import (
 type openLetters struct {
 	loaded     bool
 	keys       map[string]struct{}
-	identities map[string]struct{} // where the stored key does not tell: a run had other parameters, or the database lacks a character
+	identities map[string]struct{} // where the stored key may have escapes, because the database lacks a character
 	many       bool                // too many to be kept here: any record may have one
 
 	// Of the batch that is written now:
@@ -43,7 +44,7 @@ func badAt(rows int) int { return 2 * rows }
 // atEnd is a place after all records of a batch.
 const atEnd = math.MaxInt
 
-// openLimit is how many identities of open dead letters an attempt keeps.
+// openLimit is how many open dead letters an attempt looks at.
 const openLimit = 100_000
 
 func (o *openLetters) newBatch() { o.hits, o.bad, o.refused = nil, nil, nil }
@@ -68,14 +69,16 @@ func (o *openLetters) good(r placedKey) bool {
 	return (!isBad || r.at > bad) && (!isRefused || r.at > refused)
 }
 
-// add notes an open dead letter. of returns the Identity of a record with its key.
+// add notes an open dead letter. of returns the Identity of a record with its key. No record of this run has the
+// Identity of a dead letter whose run had other parameters, or that is named by its content too.
 func (o *openLetters) add(l DeadLetterIdentity, of func(key string) string) {
 	if o.keys == nil {
 		o.keys, o.identities = make(map[string]struct{}), make(map[string]struct{})
 	}
-	if of(l.Key) == l.Identity {
+	switch {
+	case of(l.Key) == l.Identity:
 		o.keys[l.Key] = struct{}{}
-	} else {
+	case strings.Contains(l.Key, `\u`):
 		o.identities[l.Identity] = struct{}{}
 	}
 }
@@ -89,8 +92,6 @@ func (o *openLetters) has(key string, of func(key string) string) bool {
 	}
 	return has || o.many
 }
-
-func (o *openLetters) len() int { return len(o.keys) + len(o.identities) }
 
 // identity is the Identity of the record with a key. Runs with other parameters read other
 // records, which may have the same keys.
@@ -132,7 +133,7 @@ func (w *batchWriter) lookForOpen(ctx context.Context) error {
 	if w.a.flow.opts.OnBadRecord == nil || w.p.replaces() || w.batch.rows.len() == 0 {
 		return nil
 	}
-	for after := ""; !w.open.loaded; {
+	for after, seen := "", 0; !w.open.loaded; {
 		letters, err := w.a.store.DeadLetterRecords(ctx, w.a.flow.ID, after, retryPage)
 		if err != nil {
 			return fmt.Errorf("look for open dead letters: %w", err)
@@ -141,10 +142,11 @@ func (w *batchWriter) lookForOpen(ctx context.Context) error {
 			w.open.add(l, w.identity)
 			after = l.Identity
 		}
-		w.open.many = w.open.len() >= openLimit
+		seen += len(letters)
+		w.open.many = seen >= openLimit
 		w.open.loaded = w.open.many || len(letters) < retryPage
 	}
-	if w.open.len() == 0 {
+	if !w.open.many && len(w.open.keys)+len(w.open.identities) == 0 {
 		return nil
 	}
 	for i := range w.batch.rows.len() {
