@@ -3,11 +3,13 @@ package dataflowotel
 import (
 	"context"
 	"errors"
+	"reflect"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/activedataflow/dataflow"
@@ -108,7 +110,24 @@ func (t *Telemetry) endRun(ctx context.Context, run *dataflow.Run, end string, e
 		a.span.SetAttributes(keyStage.String(string(bad.Stage)))
 	}
 	a.span.RecordError(err)
+	a.span.SetAttributes(errorType(err))
 	a.span.SetStatus(codes.Error, err.Error())
+}
+
+// errorType is the attribute error.type: the type of the first error of a chain that is not a wrapper of the
+// library's or of [fmt.Errorf], which would say nothing of what failed.
+func errorType(err error) attribute.KeyValue {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		t := reflect.TypeOf(err)
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if path := t.PkgPath(); path != "fmt" && path != reflect.TypeFor[dataflow.RunError]().PkgPath() {
+			break
+		}
+		err = inner
+	}
+	return semconv.ErrorType(err)
 }
 
 // countersOf are counters as attributes, without those that are zero.

@@ -120,6 +120,7 @@ func TestTraces_Failed(t *testing.T) {
 		require.Contains(t, roots[i].Status().Description, errBroken.Error())
 		require.Equal(t, end, attributeOf(roots[i], "dataflow.attempt.end"))
 		require.Equal(t, "transform", attributeOf(roots[i], "dataflow.batch.stage"))
+		require.Equal(t, "*errors.errorString", attributeOf(roots[i], "error.type"))
 		require.Len(t, roots[i].Events(), 1)
 		require.Equal(t, "exception", roots[i].Events()[0].Name)
 		require.EqualValues(t, i+1, attributeOf(roots[i], "dataflow.run.attempt"))
