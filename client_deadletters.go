@@ -47,7 +47,8 @@ func (c *Client) DeadLetter(ctx context.Context, id int64) (*DeadLetterRecord, e
 // record as it was first kept stays in Original, and actor is stored. payload is JSON: what the
 // flow's source would take for a dead letter of [StageRead], and the record's fields for any
 // other. It is the whole record: what it leaves out is missing in the source's record, and zero
-// in any other. If this process has the flow's code, it checks that the record can be read. From then
+// in any other. If this process has the flow's code, it checks that the record can be read, and that
+// [Client.Replay] takes dead letters of this flow. From then
 // on only a replay tries the record, also if [RetryBadFor] had the flow's runs do so. The error
 // is ErrNotFound for an unknown id, and ErrDeadLetterClosed for one that is no longer open.
 func (c *Client) EditDeadLetter(ctx context.Context, id int64, payload json.RawMessage, actor string) (*DeadLetterRecord, error) {
@@ -69,6 +70,9 @@ func (c *Client) EditDeadLetter(ctx context.Context, id int64, payload json.RawM
 		return fail(err)
 	}
 	if f.Registered() {
+		if err := guard(f.code.replayable); err != nil {
+			return fail(&ConfigError{Field: "payload", Reason: "no replay would take it: " + err.Error()})
+		}
 		edited := *l
 		now := c.now()
 		edited.Payload, edited.EditedAt = payload, &now

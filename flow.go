@@ -383,6 +383,7 @@ type pipeline interface {
 	guarantee() Guarantee
 	resumable() bool
 	run(ctx context.Context, a *attempt) error
+	replayable() error
 	replay(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string) error
 	readLetter(ctx context.Context, q Queries, l *DeadLetterRecord) error
 	checkCursor(cursor json.RawMessage) error

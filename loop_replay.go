@@ -19,6 +19,21 @@ func (n noReplayError) Error() string { return string(n) }
 // Is reports whether target is [errors.ErrUnsupported].
 func (noReplayError) Is(target error) bool { return target == errors.ErrUnsupported }
 
+// replayable returns why no dead letter can be replayed, or nil if each may be.
+func (p *flowCode) replayable() error {
+	p = p.again
+	switch {
+	case p.target.kind == toFenced:
+		return noReplayError("its sink keeps the checkpoint, and cannot write a record without one: mend the record in the source, and run a backfill that reads it again")
+	case p.replaces():
+		return noReplayError(replacesAll + ": mend what is wrong with the record, and start a run, which reads it again")
+	case p.target.ordered():
+		return noReplayError(fmt.Sprintf("its target (%s) needs the order of the source, and the record would come after newer ones: change the row in the source once more, which sends it anew, and then close the dead letter", describe(p.target.part()).Type))
+	default:
+		return nil
+	}
+}
+
 // replay takes one dead letter's record through the transform to the sink, for somebody.
 func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string) error {
 	return p.replayIf(ctx, store, l, by, reason, func() error { return nil })
@@ -26,16 +41,10 @@ func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord,
 
 // replayIf is replay, if may returns nil just before the record is written.
 func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string, may func() error) error {
+	if err := p.replayable(); err != nil {
+		return err
+	}
 	p = p.again
-	if p.target.kind == toFenced {
-		return noReplayError("its sink keeps the checkpoint, and cannot write a record without one: mend the record in the source, and run a backfill that reads it again")
-	}
-	if p.replaces() {
-		return noReplayError(replacesAll + ": mend what is wrong with the record, and start a run, which reads it again")
-	}
-	if p.target.ordered() {
-		return noReplayError(fmt.Sprintf("its target (%s) needs the order of the source, and the record would come after newer ones: change the row in the source once more, which sends it anew, and then close the dead letter", describe(p.target.part()).Type))
-	}
 	made, err := p.remake(ctx, store, []*DeadLetterRecord{l})
 	if err != nil {
 		return err

@@ -238,7 +238,11 @@ program that has the flow's code checks that the source can read it.`,
 			if err != nil {
 				return valuesAsText(err, sets)
 			}
-			return s.showLetter(l, fmt.Sprintf("Replay it with %s dead-letter replay %s --id %d", s.program.Name, l.FlowName, l.ID))
+			next := fmt.Sprintf("Replay it with %s dead-letter replay %s --id %d", s.program.Name, l.FlowName, l.ID)
+			if f, err := s.client.Flow(ctx, l.FlowName); err != nil || !f.Registered() {
+				next = fmt.Sprintf("Replay it with dead-letter replay %s --id %d of a program that has the flow's code.", l.FlowName, l.ID)
+			}
+			return s.showLetter(l, next)
 		}),
 	}
 	cmd.Flags().StringVar(&payload, "payload", "", "the whole record, as JSON")

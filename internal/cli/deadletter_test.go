@@ -111,5 +111,16 @@ func TestDeadLetter_NoReplay(t *testing.T) {
 		require.Equal(t, 1, got.code)
 		require.Contains(t, got.out, "mend the record in the source, and run a backfill that reads it again")
 		require.NotContains(t, got.out, "dead-letter edit")
+		require.Contains(t, t.fails(2, "dead-letter", "edit", "1", "--payload", "2"), "no replay would take it: its sink keeps the checkpoint")
+	})
+}
+
+// A program without the flow's code cannot replay the record that it has mended.
+func TestDeadLetter_EditElsewhere(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		broken := true
+		t.strict(&broken).ok("enqueue", "strict", "--wait")
+		require.Contains(t, t.plain().ok("dead-letter", "edit", "1", "--payload", "4"), "Replay it with dead-letter replay strict --id 1 of a program that has the flow's code.")
 	})
 }
