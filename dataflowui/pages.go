@@ -136,7 +136,7 @@ func (u *ui) workers(r *http.Request) (*view, error) {
 	}
 	workedBy, paused, joined := make(map[string]int), 0, false
 	for _, p := range alive.Processes {
-		joined = joined || p.Queues == nil // its service's River client may work any queue
+		joined = joined || p.Joined() // its service's River client may work any queue
 		for _, name := range p.Queues {
 			workedBy[name]++
 		}

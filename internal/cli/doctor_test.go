@@ -145,6 +145,7 @@ func TestDoctor_QueuesOfJoinedRiver(t *testing.T) {
 		}
 		c.exec("insert into dataflow_process (id, code_version, flows, queues, polls, started_at, seen_at, until) values ('web', '', '" + none + "', null, '', '2031-02-03 12:00:00.000', '2031-02-03 12:05:00.000', '2031-02-03 13:00:00.000')")
 		require.Regexp(c, `(?m)^queues +warning +no live process works the River queues: etl: `, c.ok("doctor"))
+		require.Contains(c, c.ok("status"), "Process web: 0 flows, the queues of its service's River client\n")
 		c.exec("insert into river_queue (name, created_at, metadata, updated_at) values ('etl', '2031-02-03 12:00:00', '{}', '2031-02-03 12:00:00')")
 		require.Regexp(c, `(?m)^queues +ok `, c.ok("doctor"))
 	})

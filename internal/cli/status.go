@@ -112,7 +112,11 @@ func (v *statusView) page(p *page) {
 		if process.CodeVersion != "" {
 			code = ", code version " + process.CodeVersion
 		}
-		p.line("Process %s: %s, queues %s%s", process.ID, plural(len(process.Flows), "flow", "flows"), orDash(strings.Join(process.Queues, ", ")), code)
+		queues := "queues " + orDash(strings.Join(process.Queues, ", "))
+		if process.Joined() {
+			queues = "the queues of its service's River client"
+		}
+		p.line("Process %s: %s, %s%s", process.ID, plural(len(process.Flows), "flow", "flows"), queues, code)
 	}
 	if len(v.Flows) == 0 {
 		p.line("There are no flows.")

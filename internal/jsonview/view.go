@@ -227,6 +227,9 @@ type Process struct {
 	SeenAt      time.Time `json:"seen_at"`
 }
 
+// Joined reports whether the process joined the River client of its service, whose queues it does not know.
+func (p Process) Joined() bool { return p.Queues == nil }
+
 // Cause is a cause as JSON.
 type Cause struct {
 	Code  string     `json:"code"`
