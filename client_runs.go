@@ -193,7 +193,7 @@ func cancelRun(ctx context.Context, c *Client, p *RunCancelParams, note func(ctx
 			return err
 		}
 		if run.State.Finished() && run.CancelRequestedAt == nil || run.State == RunSuccess || run.State == RunFailed {
-			return fmt.Errorf("%w: it is %s", ErrRunFinished, run.State)
+			return fmt.Errorf("%w, with the state %s", ErrRunFinished, run.State)
 		}
 		if note != nil {
 			if err := note(ctx, q, before, run); err != nil {

@@ -35,7 +35,8 @@ var (
 	// disabled. A call that would start a run then stores nothing.
 	ErrDisabled = errors.New("disabled")
 
-	// ErrRunFinished is returned by [FlowExecutor.Execute] for a run that has ended.
+	// ErrRunFinished is returned by [FlowExecutor.Execute] for a run that has ended, and by
+	// [Client.Cancel] for one that ended otherwise than by a cancellation.
 	ErrRunFinished = errors.New("run is finished")
 
 	// ErrUnknownType is returned for a stored Runtime whose type neither the library

@@ -154,7 +154,7 @@ func (c *candidate) refusal() error {
 	unread := flow.unread()
 	switch {
 	case run != nil && run.State.Finished():
-		return fmt.Errorf("%w: it is %s", ErrRunFinished, run.State)
+		return fmt.Errorf("%w, with the state %s", ErrRunFinished, run.State)
 	case unread != nil: // another process may read it
 		return fmt.Errorf("%w: %w", ErrNotRegistered, unread)
 	case !flow.Runtime.Settings().Enabled:

@@ -59,7 +59,7 @@ func TestExitCodes(t *testing.T) {
 			{"run show 99", 3, "run 99: not found: see shop run list"},
 			{"run show 99 --follow", 3, "run 99: not found"},
 			{"run cancel 99", 3, "run 99: not found"},
-			{"run cancel 1", 4, "run is finished: it is success"},
+			{"run cancel 1", 4, "run is finished, with the state success"},
 			{"enqueue broken --wait", 1, "the shop is"},
 		} {
 			require.Contains(t, t.fails(c.code, words(c.args)...), c.says, c.args)

@@ -107,7 +107,7 @@ func TestDataFlowJob_NothingToDo(t *testing.T) {
 		jobs := map[string]dataflow.DataFlowArgs{
 			"work flow 99: not found":                   {FlowID: 99},
 			`claim run 999 of flow \"done\": not found`: {FlowID: flow, RunID: 999},
-			"run is finished: it is success":            {FlowID: flow, RunID: runs["done"].ID},
+			"run is finished, with the state success":   {FlowID: flow, RunID: runs["done"].ID},
 			"it is paused, by ann":                      {FlowID: dataflow.FlowRef(runs["paused"].FlowID)},
 			"disabled: its runtime is":                  {FlowID: dataflow.FlowRef(runs["off"].FlowID)},
 		}
