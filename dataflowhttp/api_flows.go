@@ -12,7 +12,7 @@ import (
 func listFlows(ctx context.Context, a *api, q *call) (*flowPage, error) {
 	v := values{q: q}
 	lag := v.flag("lag")
-	p := &dataflow.FlowListParams{State: dataflow.FlowState(v.text("state")), Due: v.flag("due"), Overdue: v.flag("overdue"), Trouble: v.flag("trouble"), LastRuns: int(min(v.number("last_runs"), 1<<30)), After: v.text("after"), Limit: v.limit()}
+	p := &dataflow.FlowListParams{State: jsonview.StoredState(v.text("state")), Due: v.flag("due"), Overdue: v.flag("overdue"), Trouble: v.flag("trouble"), LastRuns: int(min(v.number("last_runs"), 1<<30)), After: v.text("after"), Limit: v.limit()}
 	if v.err != nil {
 		return nil, v.err
 	}

@@ -125,7 +125,7 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 	{
 		method: "GET", path: "/flows", action: ActionRead, summary: "List flows by name", status: http.StatusOK, work: reads(listFlows),
 		query: []parameter{
-			{name: "state", kind: "string", says: "only flows in this state", values: []string{string(dataflow.FlowActive), string(dataflow.FlowInactive)}},
+			{name: "state", kind: "string", says: "only flows in this state", values: []string{string(dataflow.FlowActive), jsonview.Paused}},
 			{name: "due", kind: "boolean", says: "only active flows whose next tick has come"},
 			{name: "overdue", kind: "boolean", says: "only active flows whose next tick came at least an hour ago"},
 			{name: "trouble", kind: "boolean", says: "only flows that somebody should look at: stopped by failures, failing, or late by a minute"},

@@ -172,7 +172,7 @@ func TestAPI(t *testing.T) {
 		require.Equal(t, "ann", changes[0]["actor"])
 
 		paused := a.call(http.StatusOK, "POST", odd+"/pause", map[string]any{"reason": "the disk is full"})
-		require.Equal(t, "inactive", paused["state"])
+		require.Equal(t, "paused", paused["state"])
 		require.Equal(t, "disabled", a.call(http.StatusConflict, "POST", odd+"/runs", nil)["code"])
 		require.Equal(t, "active", a.call(http.StatusOK, "POST", odd+"/resume", nil)["state"])
 
@@ -317,7 +317,7 @@ func TestAPI_Refused(t *testing.T) {
 			{400, "GET", "/runs?flow=100%&state=failed", "bad_parameter", nil},
 			{400, "GET", "/runs?flow=orders;state=failed", "bad_parameter", nil},
 			{400, "GET", "/runs?flow=orders&flow=" + url.QueryEscape(oddName), "bad_parameter", nil},
-			{400, "GET", "/flows?state=active&state=inactive", "bad_parameter", nil},
+			{400, "GET", "/flows?state=active&state=paused", "bad_parameter", nil},
 			{400, "POST", "/flows/orders/pause", "bad_body", map[string]any{"reason": "a\x00b"}},
 			{422, "GET", "/runs?state=done", "bad_value", nil},
 			{422, "GET", "/runs?trigger=cron", "bad_value", nil},

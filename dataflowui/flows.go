@@ -33,7 +33,7 @@ func (u *ui) flows(r *http.Request) (*view, error) {
 	state, search, after := given.Get("state"), strings.TrimSpace(given.Get("q")), given.Get("after")
 	query := url.Values{"limit": {strconv.Itoa(flowsOnPage)}, "last_runs": {strconv.Itoa(runsInChart)}, "lag": {"true"}}
 	switch state {
-	case "active", "inactive":
+	case "active", jsonview.Paused:
 		query.Set("state", state)
 	case "trouble", "overdue":
 		query.Set(state, "true")
@@ -74,7 +74,7 @@ type flowList struct {
 // fits reports whether a flow is one of those that a page for a state shows.
 func fits(f *jsonview.Flow, state string, now time.Time) bool {
 	switch state {
-	case "active", "inactive":
+	case "active", jsonview.Paused:
 		return f.State == state
 	case "trouble":
 		return problem(f, now) != ""

@@ -315,8 +315,8 @@ func TestNew_SearchAndState(t *testing.T) {
 	}{
 		{"good", "", true},
 		{"good", "active", true},
-		{"good", "inactive", false},
-		{"bad", "inactive", true},
+		{"good", "paused", false},
+		{"bad", "paused", true},
 		{"bad", "active", false},
 		{"failing", "trouble", true},
 		{"good", "trouble", false},

@@ -103,7 +103,7 @@ func TestTimeline(t *testing.T) {
 	runs.Next, skipped.Next = 0, 1
 	require.Equal(t, []int{2, 1, -1, -2, -5, -7}, minutes(timeline(f, runs, skipped, next)))
 	skipped.SkippedTicks = skipped.SkippedTicks[:1]
-	f.State = "inactive"
+	f.State = "paused"
 	line = timeline(f, runs, skipped, next)
 	require.Equal(t, []int{2, 1, -1, -2}, minutes(line))
 	require.Equal(t, "starts no run while the flow is paused", line[0].Why)

@@ -40,7 +40,7 @@ func TestExitCodes(t *testing.T) {
 			{"run list --limit many", 2, `invalid argument "many"`},
 			{"run list --limit -3", 2, "use a number from 1 to 10000"},
 			{"status -o yaml", 2, "use table or json"},
-			{"flow list --state sleepy", 2, "use active or inactive"},
+			{"flow list --state sleepy", 2, "use active or paused"},
 			{"run list --state sleepy", 2, "use pending, in_progress, success, failed or cancelled"},
 			{"run show seven", 2, `"seven" is not the id of a run`},
 			{"run show -- -7", 2, "is not the id of a run"},

@@ -50,10 +50,11 @@ func (a *app) flowListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the flows in the database", Args: cobra.NoArgs,
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
-			if state == "paused" {
-				state = string(dataflow.FlowInactive)
+			stored := jsonview.StoredState(state)
+			if state != "" && !stored.Valid() {
+				return usage("%q is not a state of a flow: use active or paused", state)
 			}
-			flows, err := s.flows(ctx, dataflow.FlowState(state))
+			flows, err := s.flows(ctx, stored)
 			if err != nil {
 				return err
 			}

@@ -116,6 +116,7 @@ func (a *app) scheduleExportCommand() *cobra.Command {
 				return err
 			}
 			for i, f := range export.Flows {
+				export.Flows[i].State = dataflow.FlowState(jsonview.FlowState(f.State))
 				export.Flows[i].Runtime, export.Flows[i].Schedule = jsonview.Canonical(f.Runtime), jsonview.Canonical(f.Schedule)
 			}
 			return s.show(export, func(p *page) { p.buf.WriteString(clean(export.String())) })

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 // scheduleText says when a flow runs by itself.
@@ -35,7 +36,7 @@ func shortDuration(d time.Duration) string {
 // for an active one whose runtime is, and "tripped" for an active one that failures have tripped.
 func flowState(f *dataflow.Flow) string {
 	if f.State == dataflow.FlowInactive {
-		return "paused"
+		return jsonview.Paused
 	}
 	if isDisabled(f) {
 		return "disabled"

@@ -13,7 +13,7 @@ import (
 type Flow struct {
 	ID            int64           `json:"id"`
 	Name          string          `json:"name"`
-	State         string          `json:"state"`
+	State         string          `json:"state"` // active or paused
 	StateBy       string          `json:"state_by,omitempty"`
 	StateReason   string          `json:"state_reason,omitempty"`
 	StateAt       *time.Time      `json:"state_at,omitempty"`
@@ -37,10 +37,29 @@ type Flow struct {
 	Lag           *Lag            `json:"lag,omitempty"`       // likewise
 }
 
+// Paused is the state of a flow that is stored as inactive, in the words of the commands and the pages.
+const Paused = "paused"
+
+// FlowState is a flow's state in these words.
+func FlowState(s dataflow.FlowState) string {
+	if s == dataflow.FlowInactive {
+		return Paused
+	}
+	return string(s)
+}
+
+// StoredState is the state that FlowState has given, as it is stored.
+func StoredState(s string) dataflow.FlowState {
+	if s == Paused {
+		return dataflow.FlowInactive
+	}
+	return dataflow.FlowState(s)
+}
+
 // OfFlow returns the view of a flow.
 func OfFlow(f *dataflow.Flow) Flow {
 	v := Flow{
-		ID: f.ID, Name: f.Name, State: string(f.State), StateBy: f.StateBy, StateReason: f.StateReason, StateAt: UTC(f.StateAt),
+		ID: f.ID, Name: f.Name, State: FlowState(f.State), StateBy: f.StateBy, StateReason: f.StateReason, StateAt: UTC(f.StateAt),
 		Runtime: Canonical(f.RuntimeJSON), Source: Canonical(f.Source), Sink: Canonical(f.Sink), Guarantee: string(f.Guarantee),
 		NextRunAt: UTC(f.NextRunAt), LastRunAt: UTC(f.LastRunAt), LastSuccessAt: UTC(f.LastSuccessAt),
 		LastError: f.LastError, Failures: f.Failures, TrippedAt: UTC(f.TrippedAt), TrippedReason: f.TrippedReason, ProbeAt: UTC(f.ProbeAt),
