@@ -211,7 +211,11 @@ func (p sourceCursors[C]) decodeCursor(cursor json.RawMessage) (C, error) {
 		return c, fmt.Errorf("the source (%s) has no cursor: each run begins at its beginning", describe(p.source).Type)
 	}
 	if err := stored.DecodeStrict(cursor, &c); err != nil {
-		return c, fmt.Errorf("%s is not a cursor of the source (%s): %w", stored.Clip(string(cursor)), describe(p.source).Type, err)
+		form := ""
+		if t := reflect.TypeFor[C](); t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String {
+			form = `: use a list of texts, such as ["17"]`
+		}
+		return c, fmt.Errorf("%s is not a cursor of the source (%s): %w%s", stored.Clip(string(cursor)), describe(p.source).Type, err, form)
 	}
 	return c, nil
 }

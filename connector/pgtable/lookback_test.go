@@ -55,6 +55,8 @@ func TestRecipe_Lookback(t *testing.T) {
 	require.Equal(t, dataflow.Counters{Read: 23, Written: 1, Redundant: 22}, runs[0].Counters, "all that is there, once")
 	old, err := client.Cursor(t.Context(), "customers")
 	require.NoError(t, err)
+	_, err = client.SetCursor(t.Context(), "customers", &dataflow.SetCursorParams{IfSeq: &old.Seq, Cursor: json.RawMessage(`10`), Actor: "ann"})
+	require.ErrorContains(t, err, `: use a list of texts, such as ["17"]`)
 	_, err = client.SetCursor(t.Context(), "customers", &dataflow.SetCursorParams{IfSeq: &old.Seq, Cursor: json.RawMessage(`["2024-01-01T10:00:00Z", "10"]`), Actor: "ann", Reason: "a cursor like any other"})
 	require.NoError(t, err)
 	require.Equal(t, dataflow.Counters{Read: 17, Redundant: 17, ReadAgain: 4}, work(), "from 07:00")
