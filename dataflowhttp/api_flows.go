@@ -3,6 +3,8 @@ package dataflowhttp
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -15,6 +17,9 @@ func listFlows(ctx context.Context, a *api, q *call) (*flowPage, error) {
 	p := &dataflow.FlowListParams{State: jsonview.StoredState(v.text("state")), Due: v.flag("due"), Overdue: v.flag("overdue"), Trouble: v.flag("trouble"), LastRuns: int(min(v.number("last_runs"), 1<<30)), After: v.text("after"), Limit: v.limit()}
 	if v.err != nil {
 		return nil, v.err
+	}
+	if p.State != "" && !p.State.Valid() {
+		return nil, &problemError{http.StatusUnprocessableEntity, "bad_value", fmt.Sprintf("state: %q is not a state of a flow: use active or paused", v.text("state"))}
 	}
 	flows, err := a.client.Flows(ctx, p)
 	if err != nil {

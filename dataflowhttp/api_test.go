@@ -320,6 +320,7 @@ func TestAPI_Refused(t *testing.T) {
 			{400, "GET", "/flows?state=active&state=paused", "bad_parameter", nil},
 			{400, "POST", "/flows/orders/pause", "bad_body", map[string]any{"reason": "a\x00b"}},
 			{422, "GET", "/runs?state=done", "bad_value", nil},
+			{422, "GET", "/flows?state=sleepy", "bad_value", nil},
 			{422, "GET", "/runs?trigger=cron", "bad_value", nil},
 			{422, "GET", "/runs?limit=100000", "bad_value", nil},
 			{400, "POST", "/flows/orders/pause", "bad_body", map[string]any{"raeson": "x"}},
@@ -337,6 +338,7 @@ func TestAPI_Refused(t *testing.T) {
 		big := map[string]any{"reason": strings.Repeat("x", 1<<20)}
 		require.Equal(t, "too_large", a.call(http.StatusRequestEntityTooLarge, "POST", "/flows/orders/pause", big)["code"])
 		require.Contains(t, a.call(http.StatusUnprocessableEntity, "GET", "/runs?limit=9999999999", nil)["detail"], "9999999999 is out of range")
+		require.Contains(t, a.call(http.StatusUnprocessableEntity, "GET", "/flows?state=sleepy", nil)["detail"], "use active or paused")
 	})
 }
 

@@ -151,7 +151,9 @@ func inFlags(err error) error {
 	if !errors.As(err, &ce) || errors.Is(err, dataflow.ErrNotRegistered) {
 		return err
 	}
+	// Of several faults, each begins a line.
 	return usage("%s", strings.NewReplacer(
+		"\nUntil: ", "\n--until: ", "\nUntilTime: ", "\n--until: ", "\nParams: ", "\n--params: ",
 		" From: ", " --from: ", " Until: ", " --until: ", " FromTime: ", " --from: ", " UntilTime: ", " --until: ", " Params: ", " --params: ", " n: ", " --ranges: ",
 		" Append: ", " --append: ", "set Append to", "give --append to",
 	).Replace(message(err)))

@@ -239,7 +239,7 @@ func finish(cmd *cobra.Command) {
 			return usage("unknown command %q: %ssee %s --help", given[0], didYouMean(cmd, given[0]), cmd.CommandPath())
 		}
 		if err := args(cmd, given); err != nil {
-			return usage("%v: see %s --help", err, cmd.CommandPath())
+			return usage("%s takes %s, and %s: see %s --help", cmd.CommandPath(), taken(cmd), were(given), cmd.CommandPath())
 		}
 		return nil
 	}
@@ -249,6 +249,26 @@ func finish(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		finish(sub)
 	}
+}
+
+// taken is what a command takes, such as NAME.
+func taken(cmd *cobra.Command) string {
+	if _, what, ok := strings.Cut(cmd.Use, " "); ok {
+		return what
+	}
+	return "no argument"
+}
+
+// were says which arguments were given.
+func were(given []string) string {
+	if len(given) == 0 {
+		return "none was given"
+	}
+	quoted := make([]string, len(given))
+	for i, arg := range given {
+		quoted[i] = strconv.Quote(arg)
+	}
+	return "this was given: " + strings.Join(quoted, " ")
 }
 
 // group is a command that only has subcommands.

@@ -246,8 +246,8 @@ program that has the flow's code checks that the source can read it.`,
 		}),
 	}
 	cmd.Flags().StringVar(&payload, "payload", "", "the whole record, as JSON")
-	cmd.Flags().StringArrayVar(&sets, "set", nil, "a field and its value, as FIELD=VALUE, or FIELD:=JSON for what is no text; may be given several times")
-	cmd.Flags().StringVar(&by.actor, "actor", "", "who does it; the user that the program runs as, if it is not given")
+	cmd.Flags().StringArrayVar(&sets, "set", nil, "a field and its value, as FIELD=VALUE: a text stays a text, and any other value is JSON. FIELD:=JSON makes JSON of a text; may be given several times")
+	cmd.Flags().StringVar(&by.actor, "actor", "", actorHelp)
 	return a.example(cmd, "dead-letter edit 7 --set amount=12.50", `dead-letter edit 7 --payload '{"id": 7, "amount": "12.50"}'`)
 }
 
@@ -340,9 +340,10 @@ func (a *app) deadLetterCloseCommand(state dataflow.DeadLetterState) *cobra.Comm
 	var by byWhom
 	cmd := a.confirmable(&cobra.Command{
 		Use: use + " NAME", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
-		Long: short + ` and close them: those given by --id, or, with --all, all that
-are open. They are no longer tried again or replayed. They stay in dead-letter list, with who,
-when and why, until cleanup removes them for their age.`,
+		Long: short + ` and close
+them: those given by --id, or, with --all, all that are open. They are no longer tried again or
+replayed. They stay in dead-letter list, with who, when and why, until cleanup removes them for
+their age.`,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			if p.All == (len(p.IDs) > 0) {
 				return usage("say which dead letters: either --id ID, from dead-letter list, or --all")
@@ -366,5 +367,9 @@ when and why, until cleanup removes them for their age.`,
 	cmd.Flags().Var(idList{&p.IDs}, "id", "the ids of dead letters, separated by commas")
 	cmd.Flags().BoolVar(&p.All, "all", false, "all dead letters that are open")
 	by.flags(cmd)
-	return a.example(cmd, "dead-letter "+use+` orders --id 7,8 --reason "entered by hand"`)
+	reason := "entered by hand"
+	if state == dataflow.DeadLetterDiscarded {
+		reason = "orders of a test"
+	}
+	return a.example(cmd, fmt.Sprintf("dead-letter %s orders --id 7,8 --reason %q", use, reason))
 }

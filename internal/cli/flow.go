@@ -146,17 +146,23 @@ func (a *app) flowStateCommand(use, short, done string, set setState) *cobra.Com
 		}),
 	}
 	by.flags(cmd)
-	name := cmd.Name()
-	return a.example(cmd, "flow "+name+` orders --reason "the disk is full"`)
+	reason := "the disk is full"
+	if done == "resumed" {
+		reason = "the disk has room again"
+	}
+	return a.example(cmd, fmt.Sprintf("flow %s orders --reason %q", cmd.Name(), reason))
 }
 
 // byWhom says who does something, and why.
 type byWhom struct{ actor, reason string }
 
 func (b *byWhom) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&b.actor, "actor", "", "who does this (default: the user's name)")
+	cmd.Flags().StringVar(&b.actor, "actor", "", actorHelp)
 	cmd.Flags().StringVar(&b.reason, "reason", "", "why")
 }
+
+// actorHelp explains --actor.
+const actorHelp = "who does this (default: the user's name by USER, LOGNAME or USERNAME, else cli)"
 
 func (b *byWhom) actorOr(env func(string) string) string {
 	return cmp.Or(b.actor, env("USER"), env("LOGNAME"), env("USERNAME"), "cli")

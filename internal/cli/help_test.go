@@ -115,7 +115,7 @@ func TestHelp_Pages(t *testing.T) {
 				if strings.HasPrefix(command, "preview --file") { // it reads a file
 					continue
 				}
-				if !strings.HasPrefix(span, "```") && args[0] != "init" && args[0] != "new" && strings.Contains(c.run(args...).err, "received 0") {
+				if !strings.HasPrefix(span, "```") && args[0] != "init" && args[0] != "new" && strings.Contains(c.run(args...).err, "none was given") {
 					continue // it is only named
 				}
 				c.understands("  shop " + strings.TrimSpace(command))

@@ -32,10 +32,13 @@ func (a *app) migrateRuntimeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "migrate-runtime [NAME...] --to RUNTIME", Short: "Move flows to another runtime, such as job_queue", ValidArgsFunction: a.completeFlows,
 		Long: `Move the named flows, or all, to another runtime: from heartbeat to job_queue, for
-example, or back. Interval, schedule, batch size, cursor and state stay as they are. Runs that wait on the old runtime are cancelled, and
-active flows get a run on the new one. If the command is repeated, it completes a move that
-was interrupted, and otherwise changes nothing.`,
+example, or back. Interval, schedule, batch size, cursor and state stay as they are. Runs that
+wait on the old runtime are cancelled, and active flows get a run on the new one. If the command
+is repeated, it completes a move that was interrupted, and otherwise changes nothing.`,
 		RunE: a.on(func(ctx context.Context, s *session, names []string) error {
+			if o.To == "" {
+				return usage("say which runtime the flows get: --to job_queue or --to heartbeat")
+			}
 			o.Flows = names
 			plan := o
 			plan.DryRun = true

@@ -52,7 +52,7 @@ func (a *app) previewCommand() *cobra.Command {
 	var p dataflow.DryRunParams
 	var from, params, file string
 	cmd := &cobra.Command{
-		Use: "preview NAME", Short: "Run the next records through a flow's code, and write nothing", ValidArgsFunction: a.completeFlows,
+		Use: "preview (NAME | --file FILE)", Short: "Run the next records through a flow's code, and write nothing", ValidArgsFunction: a.completeFlows,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if file != "" {
 				return cobra.NoArgs(cmd, args)
@@ -108,7 +108,7 @@ means, and what is in doubt. No flow uses a guess.`,
 	flags.Var(filled{&from}, "from", "read the records after this cursor, as JSON; null is the beginning (default: the flow's cursor)")
 	flags.Var(filled{&file}, "file", "guess how this CSV file is written, and show no flow")
 	flags.Var(filled{&params}, "params", "parameters for the source, as JSON")
-	return a.example(cmd, "preview orders --limit 20")
+	return a.example(cmd, "preview orders --limit 20", "preview --file orders.csv")
 }
 
 func previewPage(p *page, r *dataflow.DryRunReport) {

@@ -292,7 +292,7 @@ func (a *app) runRetryCommand() *cobra.Command {
 			return s.enqueued(ctx, run)
 		}),
 	}
-	cmd.Flags().StringVar(&by.actor, "actor", "", "who does this (default: the user's name)")
+	cmd.Flags().StringVar(&by.actor, "actor", "", actorHelp)
 	w.flags(cmd, "wait", "w")
 	return a.example(cmd, "run retry 7 --wait")
 }
