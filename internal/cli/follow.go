@@ -110,6 +110,8 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 			return s.triedAgain(run, w.err)
 		case looks == whyAfter && run.State == dataflow.RunPending:
 			f.sayWhy(ctx, run, w.said)
+		case run.State == dataflow.RunInProgress && run.WaitsFor != "":
+			f.sayWaits(run)
 		}
 		select {
 		case <-ctx.Done():
@@ -198,11 +200,25 @@ func (f *follower) sayWhy(ctx context.Context, run *dataflow.Run, said []string)
 	if ctx.Err() != nil || slices.Contains(said, why) {
 		return
 	}
-	if f.wide > 0 { // the line of the terminal stays as it is
+	f.say("Run " + strconv.FormatInt(run.ID, 10) + " has not begun yet: " + why)
+}
+
+// sayWaits says what a run in progress waits for, once for each thing.
+func (f *follower) sayWaits(run *dataflow.Run) {
+	if run.WaitsFor == f.waits {
+		return
+	}
+	f.waits = run.WaitsFor
+	f.say(fmt.Sprintf("Run %d waits for %s, since %s.", run.ID, clip(run.WaitsFor, 500), moment(run.WaitsSince)))
+}
+
+// say writes a note below the line of the terminal, which stays as it is.
+func (f *follower) say(text string) {
+	if f.wide > 0 {
 		_, _ = fmt.Fprintln(f.Out)
 		f.wide = 0
 	}
-	f.note("Run " + strconv.FormatInt(run.ID, 10) + " has not begun yet: " + why)
+	f.note(text)
 }
 
 // follower writes each change of a run.
@@ -212,6 +228,7 @@ type follower struct {
 	state dataflow.RunState // of the last line that was written
 	at    time.Time         // when that was
 	wide  int               // how many runes are in the terminal's current line
+	waits string            // what the command has last said that the run waits for
 }
 
 func (f *follower) look(run *dataflow.Run) error {

@@ -2,7 +2,10 @@ package cli_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +15,40 @@ import (
 	"github.com/activedataflow/dataflow/connector/memory"
 	"github.com/activedataflow/dataflow/internal/cli"
 )
+
+// opens lets a shop open once the command has said that it is closed.
+type opens struct {
+	strings.Builder
+	open atomic.Bool
+}
+
+func (o *opens) Write(b []byte) (int, error) {
+	n, err := o.Builder.Write(b)
+	o.open.Store(strings.Contains(o.String(), "the shop is closed"))
+	return n, err
+}
+
+// A run in progress that waits for trouble to pass says which trouble that is, once.
+func TestWait_Trouble(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		var said opens
+		t.program.Configure = func(context.Context, cli.Database) (*dataflow.Config, error) {
+			return &dataflow.Config{Flows: []*dataflow.Flow{dataflow.NewFlow("orders", count{to: 1}, dataflow.Map(func(_ context.Context, n int64) (int64, error) {
+				if !said.open.Load() {
+					return 0, dataflow.Transient(errors.New("the shop is closed"))
+				}
+				return n, nil
+			}), memory.NewSink[int64]().Target(), nil)}}, nil
+		}
+		t.migrated()
+		code := cli.Run(t.Context(), []string{"enqueue", "orders", "--wait"}, t.program, cli.Streams{
+			In: strings.NewReader(""), Out: io.Discard, Err: &said, Env: func(name string) string { return t.env[name] }, Now: time.Now,
+		})
+		require.Equal(t, 0, code, said.String())
+		require.Regexp(t, `^Run 1 waits for trouble that should pass: .*the shop is closed, since [^\n]*\n$`, said.String())
+	})
+}
 
 // A wait that nobody ends says for what it waits, and --timeout ends it. The run stays.
 func TestWait_Timeout(t *testing.T) {
