@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# github.com/uptrace/bun v1.3.0 and its mysqldialect, github.com/go-sql-driver/mysql v1.9.3, MariaDB 10.11.14.
+# github.com/uptrace/bun v1.3.0 and its mysqldialect, github.com/go-sql-driver/mysql v1.9.3, MariaDB 10.11.19.
 # Needs Debian 12, whose packages of MariaDB it runs from a temporary folder.
 #
 # A good guess: a time that an ORM stores is the same when it reads it back, whatever the time zone of the
@@ -7,32 +7,10 @@
 # loc=Europe/Berlin, 12:00 UTC is stored, and 10:00 UTC is read, without an error. The same condition finds the row by
 # bun, and finds none by database/sql on the same pool. mysqldialect.WithTimeLocation makes the two agree.
 set -euo pipefail
-dir=$(mktemp -d)
-pid=
-stop() {
-  [ -z "$pid" ] || { kill "$pid" && wait "$pid"; } 2>/dev/null || true
-  rm -rf "$dir"
-}
-trap stop EXIT
-as_nobody=()
-if [ "$(id -u)" = 0 ]; then
-  as_nobody=(setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups)
-fi
-
-mkdir "$dir/debs" "$dir/root" "$dir/data"
-(cd "$dir/debs" && apt-get download mariadb-server-core mariadb-client-core liburing2 libnuma1 libedit2 libncurses6 libtinfo6 libmariadb3 >download.log 2>&1) ||
-  { cat "$dir/debs/download.log"; exit 1; }
-for deb in "$dir"/debs/*.deb; do dpkg -x "$deb" "$dir/root"; done
-[ "$(id -u)" != 0 ] || chown nobody "$dir/data"
-chmod -R a+rX "$dir"
-libraries=LD_LIBRARY_PATH=$dir/root/usr/lib/x86_64-linux-gnu:$dir/root/lib/x86_64-linux-gnu
-server=("$dir/root/usr/sbin/mariadbd" --no-defaults --datadir="$dir/data" --lc-messages-dir="$dir/root/usr/share/mysql" --character-sets-dir="$dir/root/usr/share/mysql/charsets")
-cd "$dir"
-"${as_nobody[@]}" env "$libraries" "${server[@]}" --skip-networking --skip-grant-tables --socket="$dir/data/s" >"$dir/log" 2>&1 &
-pid=$!
-ask() { env "$libraries" "$dir/root/usr/bin/mariadb" --no-defaults --socket="$dir/data/s" --batch --skip-column-names "$@"; }
-for _ in $(seq 100); do ask -e 'select 1' >/dev/null 2>&1 && break || sleep 0.1; done
-ask -e 'select version()' >&2
+cd "$(dirname "$0")"
+. lib/mariadb.sh
+start_mariadb "$(mktemp -d)"
+cd "$mariadb_dir"
 
 ask -e 'create database d'
 mkdir go && cd go
@@ -86,7 +64,7 @@ func check(err error) {
 GO
 printf 'module finding\n\ngo 1.24\n' >go.mod
 { go get github.com/uptrace/bun@v1.3.0 github.com/uptrace/bun/dialect/mysqldialect@v1.3.0 github.com/go-sql-driver/mysql@v1.9.3 && go mod tidy; } >get.log 2>&1 || { cat get.log; exit 1; }
-seen=$(SOCKET=$dir/data/s go run .)
+seen=$(go run .)
 echo "$seen"
 diff <(echo "$seen") - <<'SEEN'
 UTC: stored 12:00 UTC, read 12:00 UTC; found by bun: 1, by database/sql: 1

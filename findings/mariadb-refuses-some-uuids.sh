@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# MariaDB 10.11.14, its type uuid. Needs Debian 12, whose packages it runs from a temporary folder.
+# MariaDB 10.11.19, its type uuid. Needs Debian 12, whose packages it runs from a temporary folder.
 #
 # A good guess: a column of type uuid takes every UUID, as Postgres' does, and sorts them as their
 # texts or bytes. Seen: it takes all UUIDs of versions 1 to 7, and refuses one in 64 of version 8, which
@@ -7,32 +7,10 @@
 # a digest, such as md5(x)::uuid. Without strict mode it stores NULL instead, with a warning. And it sorts
 # versions 6 and 7 by their text, but all others by their last part first.
 set -euo pipefail
-dir=$(mktemp -d)
-pid=
-stop() {
-  [ -z "$pid" ] || { kill "$pid" && wait "$pid"; } 2>/dev/null || true
-  rm -rf "$dir"
-}
-trap stop EXIT
-as_nobody=()
-if [ "$(id -u)" = 0 ]; then
-  as_nobody=(setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups)
-fi
-
-mkdir "$dir/debs" "$dir/root" "$dir/data"
-(cd "$dir/debs" && apt-get download mariadb-server-core mariadb-client-core liburing2 libnuma1 libedit2 libncurses6 libtinfo6 libmariadb3 >download.log 2>&1) ||
-  { cat "$dir/debs/download.log"; exit 1; }
-for deb in "$dir"/debs/*.deb; do dpkg -x "$deb" "$dir/root"; done
-[ "$(id -u)" != 0 ] || chown nobody "$dir/data"
-chmod -R a+rX "$dir"
-export LD_LIBRARY_PATH=$dir/root/usr/lib/x86_64-linux-gnu:$dir/root/lib/x86_64-linux-gnu
-server=("$dir/root/usr/sbin/mariadbd" --no-defaults --datadir="$dir/data" --lc-messages-dir="$dir/root/usr/share/mysql" --character-sets-dir="$dir/root/usr/share/mysql/charsets")
-cd "$dir"
-"${as_nobody[@]}" "${server[@]}" --skip-networking --skip-grant-tables --socket="$dir/data/s" >"$dir/log" 2>&1 &
-pid=$!
-ask() { "$dir/root/usr/bin/mariadb" --no-defaults --socket="$dir/data/s" --batch --skip-column-names "$@"; }
-for _ in $(seq 100); do ask -e 'select 1' >/dev/null 2>&1 && break || sleep 0.1; done
-ask -e 'select version()' >&2
+cd "$(dirname "$0")"
+. lib/mariadb.sh
+start_mariadb "$(mktemp -d)"
+cd "$mariadb_dir"
 
 # uuid_of is the UUID of a digest of n.seq, with a version and a variant.
 uuid_of() { echo "concat_ws('-', left(md5(n.seq), 8), mid(md5(n.seq), 9, 4), concat($1, mid(md5(n.seq), 14, 3)), concat($2, mid(md5(n.seq), 18, 3)), right(md5(n.seq), 12))"; }

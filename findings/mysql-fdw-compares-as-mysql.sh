@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# mysql_fdw 2.8.0 (Debian 12), Postgres 15.18, MariaDB 10.11.14. x86-64, Debian 12.
+# mysql_fdw 2.8.0 (Debian 12), Postgres 15.18, MariaDB 10.11.19. x86-64, Debian 12.
 #
 # A good guess: a query of Postgres on a foreign table finds the rows for which its condition is true in
 # Postgres, as with postgres_fdw, which sends a condition on texts only if both sides compare alike. Seen:
@@ -17,7 +17,7 @@ stop() {
 }
 trap stop EXIT
 mkdir "$work/debs" "$work/root" "$work/data"
-(cd "$work/debs" && apt-get download postgresql-15-mysql-fdw=2.8.0-4 mariadb-server-core mariadb-client-core liburing2 libnuma1 libedit2 libncurses6 libtinfo6 libmariadb3 >download.log 2>&1) ||
+(cd "$work/debs" && apt-get download postgresql-15-mysql-fdw=2.8.0-4 mariadb-server-core mariadb-client-core libaio1 liburing2 libnuma1 libedit2 libncurses6 libtinfo6 libmariadb3 >download.log 2>&1) ||
   { cat "$work/debs/download.log"; exit 1; }
 for deb in "$work"/debs/*.deb; do dpkg -x "$deb" "$work/root"; done
 libraries=$work/root/usr/lib/x86_64-linux-gnu
