@@ -34,8 +34,9 @@ type SinkOptions struct {
 
 // AppendTo returns a target that appends a record for each row to the file at path,
 // exactly once. A new file begins with a header. A path that ends in ".gz" is
-// compressed. T is as for [Open], but with [encoding.TextMarshaler]. opts may be
-// nil.
+// compressed, with a gzip member for each batch, of which some readers outside Go
+// read the first alone. T is as for [Open], but with [encoding.TextMarshaler]. opts
+// may be nil.
 //
 // The flow's checkpoint and the file's committed length are kept next to the file,
 // in path + ".checkpoint". Bytes that a crash left after that length are cut off

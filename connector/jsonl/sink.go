@@ -23,7 +23,8 @@ type SinkOptions struct {
 }
 
 // AppendTo returns a target that appends a line for each row to the file at path,
-// exactly once. A path that ends in ".gz" is compressed. opts may be nil.
+// exactly once. A path that ends in ".gz" is compressed, with a gzip member for each
+// batch, of which some readers outside Go read the first alone. opts may be nil.
 //
 // The flow's checkpoint and the file's committed length are kept next to the file,
 // in path + ".checkpoint". Bytes that a crash left after that length are cut off
