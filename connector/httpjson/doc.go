@@ -75,8 +75,8 @@
 //
 // If the API sends an ETag or Last-Modified, it need not send an unchanged page again.
 // This applies to GET requests for a list that grows at its end, and to a snapshot of one
-// page. It does not apply to [LinkHeader] and to a [Paging] of your own: their link may
-// appear while the body stays the same.
+// page. It does not apply to [HeaderCursor], [LinkHeader] and a [Paging] of your own: their next
+// page may appear while the body stays the same.
 //
 // If a page of a snapshot changed between two attempts of a run, the retry starts again at
 // the first page: no record is lost, but some arrive twice.

@@ -65,10 +65,10 @@ func (onePage) Prepare(*Request, string) error     { return nil }
 func (onePage) Next(string, *Page) (string, error) { return "", nil }
 
 // conditional reports whether an unchanged response also means that no new page
-// follows it. A link in the header may appear while the body stays the same.
+// follows it. A name or link in a header may appear while the body stays the same.
 func conditional(p Paging) bool {
 	switch p.(type) {
-	case onePage, PageNumber, Offset, BodyCursor, HeaderCursor, NextURL:
+	case onePage, PageNumber, Offset, BodyCursor, NextURL:
 		return true
 	default:
 		return false

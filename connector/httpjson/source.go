@@ -205,7 +205,9 @@ func (r *reading[T]) build(ctx context.Context, at Cursor) (*http.Request, error
 		return nil, dataflow.Permanent(err)
 	}
 	r.askedBody = q.Body
-	at.condition(q.Header)
+	if s.conditional() { // a cursor of other options, or of an earlier version, may have what it takes
+		at.condition(q.Header)
+	}
 	return newRequest(ctx, s.opts.Method, u, q.Header, body)
 }
 

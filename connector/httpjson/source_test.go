@@ -3,7 +3,9 @@ package httpjson_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -72,6 +74,41 @@ func TestSource_Conditional(t *testing.T) {
 	_, _, err = read(t.Context(), t, src, at)
 	require.NoError(t, err)
 	require.Equal(t, []string{"", "Wed, 25 Nov 2026 10:00:00 GMT"}, since)
+}
+
+// A page that is named by a header may follow a page that stays the same. Its tag is neither kept nor sent, also if an
+// earlier version has kept it.
+func TestSource_ConditionalHeader(t *testing.T) {
+	t.Parallel()
+	grown := false
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body := `[{"id":1}]`
+		switch {
+		case req.URL.Query().Get("cursor") == "b":
+			body = `[{"id":2}]`
+		case grown:
+			w.Header().Set("X-Next", "b")
+		}
+		tag := fmt.Sprintf(`"%x"`, body) // many frameworks make it from the body
+		w.Header().Set("ETag", tag)
+		if req.Header.Get("If-None-Match") == tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		_, _ = fmt.Fprint(w, body)
+	}))
+	t.Cleanup(server.Close)
+	src := httpjson.Source[order](server.URL, &httpjson.Options{Paging: httpjson.HeaderCursor{Header: "X-Next"}})
+	_, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Empty(t, at.ETag)
+	grown = true
+	for _, tag := range []string{"", fmt.Sprintf(`"%x"`, `[{"id":1}]`)} {
+		at.ETag = tag
+		ids, _, err := read(t.Context(), t, src, at)
+		require.NoError(t, err)
+		require.Equal(t, []int{2}, ids)
+	}
 }
 
 func TestSource_Snapshot(t *testing.T) {
