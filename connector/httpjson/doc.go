@@ -74,6 +74,7 @@
 // records: nothing new ever comes after them. Such a list is an error.
 //
 // If the API sends an ETag or Last-Modified, it need not send an unchanged page again.
+// A Last-Modified counts if it is at least a second before the response's Date.
 // This applies to GET requests for a list that grows at its end, and to a snapshot of one
 // page. It does not apply to [HeaderCursor], [LinkHeader] and a [Paging] of your own: their next
 // page may appear while the body stays the same.

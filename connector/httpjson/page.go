@@ -40,7 +40,7 @@ func pageOf(resp *httpcall.Response) *Page {
 func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 	p := &page{envelope: resp.Body, rest: resp.Body, time: resp.Time()}
 	if s.conditional() {
-		p.etag, p.lastModified = resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
+		p.etag, p.lastModified = resp.Header.Get("ETag"), lastModified(resp.Header)
 	}
 	if s.opts.Snapshot {
 		sum := sha256.Sum256(resp.Body)
@@ -61,6 +61,18 @@ func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 	}
 	p.count = len(p.records)
 	return p, err
+}
+
+// lastModified returns the Last-Modified of a response, or "" if the response is of the same second, or has no time. A
+// later change within the second has the same Last-Modified (RFC 9110, section 8.8.2.2).
+func lastModified(h http.Header) string {
+	text := h.Get("Last-Modified")
+	changed, err := http.ParseTime(text)
+	sent, noDate := http.ParseTime(h.Get("Date"))
+	if err != nil || noDate != nil || sent.Sub(changed) < time.Second {
+		return ""
+	}
+	return text
 }
 
 // omitted reports whether an error is that of a response that stands for an empty list: it leaves

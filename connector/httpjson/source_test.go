@@ -63,17 +63,20 @@ func TestSource_Conditional(t *testing.T) {
 	require.Equal(t, []string{"/cursor", "/cursor?cursor=c5", "/cursor?cursor=c5", "/cursor"}, a.requests, "the first page shows that the list grows at its end")
 	require.Equal(t, []string{"", "", `"5-2-false"`, ""}, a.tags)
 
+	at = httpjson.Cursor{}
+	header := map[string]string{"Last-Modified": "Wed, 25 Nov 2026 10:00:00 GMT", "Date": "Wed, 25 Nov 2026 10:00:00 GMT"}
 	var since []string
 	a.before = func(_ int, req *http.Request) answer {
 		since = append(since, req.Header.Get("If-Modified-Since"))
-		return reply(http.StatusOK, map[string]string{"Last-Modified": "Wed, 25 Nov 2026 10:00:00 GMT"}, `{"data":{"orders":[{"id":1}]}}`)
+		return reply(http.StatusOK, header, `{"data":{"orders":[{"id":1}]}}`)
 	}
 	src = a.source("/all", httpjson.Options{})
-	_, at, err = read(t.Context(), t, src, httpjson.Cursor{})
-	require.NoError(t, err)
-	_, _, err = read(t.Context(), t, src, at)
-	require.NoError(t, err)
-	require.Equal(t, []string{"", "Wed, 25 Nov 2026 10:00:00 GMT"}, since)
+	for range 3 {
+		_, at, err = read(t.Context(), t, src, at)
+		require.NoError(t, err)
+		header["Date"] = "Wed, 25 Nov 2026 10:00:01 GMT"
+	}
+	require.Equal(t, []string{"", "", "Wed, 25 Nov 2026 10:00:00 GMT"}, since, "the first response is of the second of the change")
 }
 
 // A page that is named by a header may follow a page that stays the same. Its tag is neither kept nor sent, also if an
