@@ -119,8 +119,8 @@
 //     checkpoint.
 //   - [dataflow.Permanent] for any other status of 4xx.
 //
-// The status 202 with a Retry-After, or without records, means that the response is not ready.
-// The request is made again in the same way.
+// The status 202 with a Retry-After, or without records, means that the response is not ready, and with
+// [Options].Lines any 202 does. The request is made again in the same way.
 //
 // After a 401, Auth is called once more; see [TokenRejected].
 //

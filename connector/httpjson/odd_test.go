@@ -194,6 +194,25 @@ func TestSource_NotReadyWithoutTime(t *testing.T) {
 	}
 }
 
+// With Lines, what a response says that is not ready is no record, and none is no empty list.
+func TestSource_LinesNotReady(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", `{"status":"running"}`} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAPI(nil)
+			a.before = func(n int, _ *http.Request) answer {
+				if n == 1 {
+					return reply(202, nil, body)
+				}
+				return reply(200, nil, `{"id":1}`)
+			}
+			ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/x", &httpjson.Options{Client: a.client(), Lines: true}), httpjson.Cursor{})
+			require.NoError(t, err)
+			require.Equal(t, []int{1}, ids)
+		})
+	}
+}
+
 // A line that is only an error is no record.
 func TestSource_LinesWithError(t *testing.T) {
 	t.Parallel()

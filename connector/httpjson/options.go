@@ -135,10 +135,10 @@ func (o *Options) caller(address string) *httpcall.Caller {
 }
 
 // unready reports whether a response with the status 202 has no records, not even an empty
-// list: the API is still at work.
+// list: the API is still at work. With Lines, what it says of its work would be a record.
 func (o *Options) unready(resp *httpcall.Response) bool {
 	if o.Lines {
-		return false
+		return true
 	}
 	_, _, err := httpcall.Records(resp.Body, o.Records)
 	return err != nil
