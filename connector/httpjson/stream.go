@@ -174,7 +174,7 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 	}
 	_ = r.fallen(at, p) // it only warns
 	r.warnTwice(at, r.shift.moved)
-	r.warnCut(at, resp)
+	r.warnCut(at, p, resp)
 	var content []json.RawMessage
 	if moved := r.shiftEnd(p.count); p.count > 0 && !moved {
 		content = []json.RawMessage{digest}
@@ -195,9 +195,12 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 	return &next, nil
 }
 
-// warnCut warns of JSON lines that may have been cut after a line, if no later run would read what is missing.
-func (r *reading[T]) warnCut(at Cursor, resp *httpcall.Response) {
-	if r.warnedCut || !r.s.opts.Lines || !resp.Endless || r.s.opts.Since == nil && r.s.opts.Order != NewestFirst {
+// warnCut warns of JSON lines that may have been cut after a line, if neither the next page nor a later run would read
+// what is missing.
+func (r *reading[T]) warnCut(at Cursor, p *page, resp *httpcall.Response) {
+	offset, counts := r.s.opts.Paging.(Offset)
+	goesOn := p.next == "" || counts && offset.Step == 0
+	if r.warnedCut || !r.s.opts.Lines || !resp.Endless || r.s.opts.resumes() && goesOn {
 		return
 	}
 	r.warnedCut = true

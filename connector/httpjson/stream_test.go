@@ -162,8 +162,8 @@ func TestSource_StreamSlow(t *testing.T) {
 	requireSignal(t, dataflow.Transient(errAny), err)
 }
 
-// JSON lines that end with their connection may have been cut after a line. The log says so, if no later run would
-// read the rest.
+// JSON lines that end with their connection may have been cut after a line. The log says so, if neither the next page
+// nor a later run would read the rest.
 func TestLines_MayBeCut(t *testing.T) {
 	t.Parallel()
 	line := `{"id":1,"at":"2026-11-27T10:00:00Z"}` + "\n"
@@ -176,18 +176,24 @@ func TestLines_MayBeCut(t *testing.T) {
 		{"HTTP/1.0 200 OK\r\n", httpjson.Options{Since: since}, true},
 		{"HTTP/1.1 200 OK\r\nConnection: close\r\n", httpjson.Options{Order: httpjson.NewestFirst}, true},
 		{"HTTP/1.0 200 OK\r\n", httpjson.Options{}, false},
+		{"HTTP/1.0 200 OK\r\nX-Next: b\r\n", httpjson.Options{Paging: httpjson.HeaderCursor{Header: "X-Next"}}, true},
+		{"HTTP/1.0 200 OK\r\n", httpjson.Options{Paging: httpjson.HeaderCursor{Header: "X-Next"}}, false},
+		{"HTTP/1.0 200 OK\r\n", httpjson.Options{Paging: httpjson.PageNumber{}}, true},
+		{"HTTP/1.0 200 OK\r\n", httpjson.Options{Paging: httpjson.Offset{}}, false},
 		{fmt.Sprintf("HTTP/1.0 200 OK\r\nContent-Length: %d\r\n", len(line)), httpjson.Options{Since: since}, false},
 	} {
 		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		go func() {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
+			for header, body := c.header, line; ; header, body = "HTTP/1.1 200 OK\r\n", "" { // later pages are empty
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = http.ReadRequest(bufio.NewReader(conn))
+				_, _ = fmt.Fprint(conn, header+"Connection: close\r\nDate: Sat, 28 Nov 2026 10:00:00 GMT\r\n\r\n"+body)
+				_ = conn.Close()
 			}
-			_, _ = http.ReadRequest(bufio.NewReader(conn))
-			_, _ = fmt.Fprint(conn, c.header+"Date: Sat, 28 Nov 2026 10:00:00 GMT\r\n\r\n"+line)
-			_ = conn.Close()
 		}()
 		var logged strings.Builder
 		c.opts.Lines, c.opts.Logger = true, slog.New(slog.NewTextHandler(&logged, nil))
