@@ -75,6 +75,16 @@ func conditional(p Paging) bool {
 	}
 }
 
+// inBody reports whether the next page may be named in the body, as it may be with a Paging of the user's own.
+func inBody(p Paging) bool {
+	switch p.(type) {
+	case onePage, PageNumber, Offset, HeaderCursor, LinkHeader:
+		return false
+	default:
+		return true
+	}
+}
+
 // PageNumber requests pages by their number. The first page without records is after
 // the last: a shorter page is not, because APIs hide records and cap Size.
 type PageNumber struct {

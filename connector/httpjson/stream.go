@@ -163,7 +163,10 @@ func (s *source[T]) stream() *httpcall.Stream {
 // streamEnd finds the page after a stream.
 func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, digest []byte) (*Cursor, error) {
 	if len(p.envelope) > 0 && !json.Valid(p.envelope) {
-		return nil, dataflow.Permanent(r.s.wrap(at, errors.New("the response is not JSON")))
+		if !r.s.opts.Lines || inBody(r.s.opts.Paging) {
+			return nil, dataflow.Permanent(r.s.wrap(at, errors.New("the response is not JSON")))
+		}
+		p.envelope, p.rest = json.RawMessage("[]"), json.RawMessage("[]") // the last line is a bad record
 	}
 	if err := r.s.checkStream(at, p, resp); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package httpjson_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -137,6 +138,15 @@ func TestSource_Lines(t *testing.T) {
 	}
 	require.Equal(t, []string{"1", "2", "3"}, ids)
 	require.Equal(t, []string{"nope", "null", `{"id":"x"}`}, bad)
+	bad = nil
+	for _, err := range httpjson.Source[order](bodyServer(t, 200, "{\"id\":1}\n{\"id\":NaN}\n"), &httpjson.Options{Lines: true}).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+		if record := (*dataflow.RecordError)(nil); errors.As(err, &record) {
+			bad = append(bad, string(record.Raw))
+		} else {
+			require.NoError(t, err, "a last line that is bad is a bad record, too")
+		}
+	}
+	require.Equal(t, []string{`{"id":NaN}`}, bad)
 	got, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, "{\"id\":1}\n{\"id\":2"), &httpjson.Options{Lines: true}), httpjson.Cursor{})
 	require.Equal(t, []int{1}, got)
 	requireSignal(t, dataflow.Transient(errAny), err)
