@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -164,8 +165,36 @@ func TestSource_CutBody(t *testing.T) {
 		require.ErrorContains(t, err, "the response ends within a JSON value")
 		requireSignal(t, dataflow.Transient(errAny), err)
 	}
-	_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, ""), nil), httpjson.Cursor{})
-	require.True(t, dataflow.IsPermanent(err), "it is empty on purpose")
+}
+
+// So is an empty one, of a page or of a search that is opened.
+func TestSource_EmptyBody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, opts := range []httpjson.Options{{}, {Stream: true}, {Open: &httpjson.Open{URL: "/open", Path: "id", Param: "search"}}} {
+			for empty, ok := range map[int]bool{1: true, 9: false} {
+				n, a := 0, newAPI(nil)
+				a.before = func(_ int, req *http.Request) answer {
+					first := opts.Open == nil || req.URL.Path == "/open"
+					if n++; first && n <= empty {
+						return reply(200, map[string]string{"Content-Length": "0"}, "")
+					}
+					if req.URL.Path == "/open" {
+						return reply(200, nil, `{"id":"x"}`)
+					}
+					return reply(200, nil, `[{"id":1}]`)
+				}
+				opts.Client, opts.Tries = a.client(), 2
+				ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/x", &opts), httpjson.Cursor{})
+				if opts.Stream || !ok { // a stream is tried again by the engine
+					requireSignal(t, dataflow.Transient(errAny), err)
+					continue
+				}
+				require.NoError(t, err)
+				require.Equal(t, []int{1}, ids)
+			}
+		}
+	})
 }
 
 // A Content-Encoding that compresses nothing, or nothing that is there, refuses no response.

@@ -100,7 +100,8 @@
 // "success" is false, or "status" is "error" or "failed". Beside an empty list, "status" needs a
 // message, and [Options].Check can let all three pass. Such an error fails the attempt. A response
 // that is a web page, as of a gateway or during maintenance, fails the attempt too. A response
-// that ends within a JSON value is tried again, as one that broke off. [Options].Check looks for
+// that ends within a JSON value is tried again, as one that broke off. So is an empty one, unless its status is 204
+// or [Options].Lines is set. [Options].Check looks for
 // errors that the API reports otherwise. Without it, a field "errors" beside records is a warning in
 // the log.
 //

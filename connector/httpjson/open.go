@@ -64,21 +64,26 @@ func (r *reading[T]) open(ctx context.Context) error {
 			return dataflow.Permanent(fmt.Errorf("open: %w", err))
 		}
 	}
-	resp, err := r.s.call.Do(ctx, func(ctx context.Context) (*http.Request, error) {
+	var unread error
+	_, err = r.s.call.DoRead(ctx, func(ctx context.Context) (*http.Request, error) {
 		header := http.Header{"Accept": {"application/json"}}
 		if body != nil {
 			header.Set("Content-Type", "application/json")
 		}
 		return newRequest(ctx, cmp.Or(o.Method, http.MethodPost), u, header, body)
+	}, func(resp *httpcall.Response) error {
+		if unread = httpcall.WebPage(resp.Body); unread == nil {
+			r.handle, unread = httpcall.Find(resp.Body, o.Path)
+		}
+		return unread
 	})
-	if err != nil {
-		return fmt.Errorf("open: %w", err)
-	}
-	if err := httpcall.WebPage(resp.Body); err != nil {
+	switch {
+	case isWebPage(err):
 		return fmt.Errorf("open at %s: %w", bare(u.String()), err)
-	}
-	if r.handle, err = httpcall.Find(resp.Body, o.Path); err != nil {
+	case err != nil && err == unread: //nolint:errorlint // it is this error itself, not one that wraps it
 		return dataflow.Permanent(fmt.Errorf("open at %s: the handle: %w", bare(u.String()), err))
+	case err != nil:
+		return fmt.Errorf("open: %w", err)
 	}
 	r.fresh = true
 	return nil

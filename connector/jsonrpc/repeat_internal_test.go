@@ -147,6 +147,21 @@ func TestSource_CutBody(t *testing.T) {
 	require.Len(t, s.calls, 2)
 }
 
+// So is an empty one.
+func TestSource_EmptyBody(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked > 1 {
+			_, _ = fmt.Fprint(w, `{"jsonrpc":"2.0","id":"1","result":[{"n":1}]}`)
+		}
+	}))
+	t.Cleanup(server.Close)
+	ns, _, err := readRows(t, Source[row](server.URL, "list", nil), Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, []int{1}, ns)
+}
+
 // A server may begin a result with the record that names its call. It is read once.
 func TestSource_ResultBeginsWithItsName(t *testing.T) {
 	t.Parallel()

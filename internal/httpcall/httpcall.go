@@ -148,7 +148,7 @@ func (c *Caller) DoRead(ctx context.Context, build func(ctx context.Context) (*h
 	return c.do(ctx, func(ctx context.Context) (*Response, error) {
 		resp, err := c.once(ctx, build, false)
 		if err == nil && read != nil {
-			if err = read(resp); IsCut(err, resp) {
+			if err = read(resp); IsCut(err) {
 				err = &failure{err: fmt.Errorf("%s: the response ends within a JSON value: %w", bareURL(resp.URL), err)}
 			}
 		}
@@ -270,7 +270,7 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	if err := cmp.Or(sentBody(req, resp), understood(req, resp)); err != nil {
 		return nil, err
 	}
-	got := &Response{Status: resp.StatusCode, Header: resp.Header, URL: req.URL, length: resp.ContentLength}
+	got := &Response{Status: resp.StatusCode, Header: resp.Header, URL: req.URL}
 	got.Endless = resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 && !resp.Uncompressed
 	if resp.Request != nil { // a custom transport may leave it nil
 		got.URL = resp.Request.URL

@@ -214,11 +214,11 @@ func Failed(object map[string]json.RawMessage) bool {
 	}
 }
 
-// IsCut reports whether the error is that of a response that ends within a JSON value. A
-// response that is empty on purpose does not.
-func IsCut(err error, resp *Response) bool {
+// IsCut reports whether the error is that of a response that ends within a JSON value, or before it: an
+// overloaded server or a gateway may send an empty one.
+func IsCut(err error) bool {
 	var bad *json.SyntaxError
-	return errors.As(err, &bad) && bad.Error() == "unexpected end of JSON input" && (resp.length != 0 || len(resp.Body) > 0)
+	return errors.As(err, &bad) && bad.Error() == "unexpected end of JSON input"
 }
 
 // onlyError returns the *ReportedError of a line that is an error in place of a record: it has

@@ -21,7 +21,6 @@ type Response struct {
 	Body   []byte   // without a byte order mark; nil for a stream
 	// Stream is the body of a stream. The caller must close it.
 	Stream io.ReadCloser
-	length int64 // as announced, or -1
 	// Endless is true if the response ends with its connection, as in HTTP/1.0: one that was cut looks whole.
 	Endless bool
 }
