@@ -114,7 +114,7 @@
 // error the engine first retries after a tenth of a second. The result is one of these errors:
 //
 //   - [dataflow.RetryAfter] if the server asks for more than MaxWait. The run waits
-//     that long and holds no worker. This uses no attempt if the attempt has advanced. A last
+//     that long, 31 days at most, and holds no worker. This uses no attempt if the attempt has advanced. A last
 //     try after which the server asks for a wait ends so too.
 //   - [dataflow.Transient] if the tries are used up. The engine continues from the last
 //     checkpoint.

@@ -63,6 +63,10 @@ func serverTime(h http.Header) time.Time {
 	return time.Now() //nolint:forbidigo // only for a server that sends no Date
 }
 
+// mostWait is the longest wait that headers may ask for: a month's quota. A longer one, such as until the year 9999,
+// is wrong, and would end the flow.
+const mostWait = 31 * 24 * time.Hour
+
 // justPassed is how long ago a time may be that counts as now.
 const justPassed = time.Minute
 
@@ -151,7 +155,7 @@ func until(value string, now time.Time) (time.Duration, bool) {
 // from returns the time from now. It returns false for a time that has passed long ago.
 func from(at, now time.Time) (time.Duration, bool) {
 	d := at.Sub(now)
-	return max(0, d), d > -justPassed
+	return min(max(0, d), mostWait), d > -justPassed
 }
 
 // seconds returns a number of seconds, such as 2 or 1.5.
@@ -159,5 +163,5 @@ func seconds(n float64) (time.Duration, bool) {
 	if n < 0 || n > math.MaxInt32 || math.IsNaN(n) {
 		return 0, false
 	}
-	return time.Duration(n * float64(time.Second)), true
+	return min(time.Duration(n*float64(time.Second)), mostWait), true
 }
