@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"":                        {"internal/batch", "internal/exact", "internal/group", "internal/lease", "internal/notes", "internal/pools", "internal/schedule", "internal/stored", "internal/wake", "internal/zonedata"},
 	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools", "internal/sqlstate", "internal/zonedata"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
-	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
+	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow", "internal/mask"},
 	"connector/jsonrpc":       {"", "internal/httpcall", "internal/jsonrow", "internal/notes"},
 	"internal/httpcall":       {""},
 	"connector/jsonl":         {"", "internal/files", "internal/jsonrow", "internal/notes"},

@@ -134,5 +134,7 @@
 // such as 503.
 //
 // Errors and descriptions leave out an address's query, which may hold a secret. A
-// cursor does not: with [NextURL] and [LinkHeader] it is the address from the API.
+// cursor does not: with [NextURL] and [LinkHeader] it is the address from the API. If that repeats a secret that
+// the source's address or Auth has put in the query, by a usual name such as api_key or access_token, the cursor
+// leaves its value out. The next request has the present one.
 package httpjson

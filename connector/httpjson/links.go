@@ -10,6 +10,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
+	"github.com/activedataflow/dataflow/internal/mask"
 )
 
 // LinkPolicy says which links to a next page are followed: [SameHost], [KeepOrigin] or
@@ -70,6 +71,96 @@ func goTo(r *Request, page string) error {
 	}
 	r.URL, r.linked = u, true
 	return nil
+}
+
+// link returns the address that is a page's name, and the source's. It returns false if the name is no address, or that
+// of another host, to which neither Auth nor the source's address gives anything.
+func (s *source[T]) link(page string) (u, home *url.URL, ok bool) {
+	switch s.opts.Paging.(type) {
+	case NextURL, LinkHeader:
+	default:
+		return nil, nil, false
+	}
+	u, err := url.Parse(page)
+	home, homeErr := url.Parse(s.address)
+	if err != nil || homeErr != nil {
+		return nil, nil, false
+	}
+	return u, home, s.opts.Links == KeepOrigin || httpcall.SameHost(home, u)
+}
+
+// hide takes the values of secrets out of a link, such as that of api_key, if the source's address or Auth have put the
+// same into the request that was sent; nil: none was. A cursor must not keep them: whoever sees it would know them, and
+// once a key is changed, the API would refuse the link for good.
+func (r *reading[T]) hide(link string, sent *url.URL) string {
+	u, home, ok := r.s.link(link)
+	if !ok {
+		return link
+	}
+	own := pairsOf(home)
+	if sent != nil && sent.Host == r.asked.Host && sent.Path == r.asked.Path { // otherwise it was redirected
+		asked := pairsOf(r.asked)
+		own = append(own, slices.DeleteFunc(pairsOf(sent), func(p [2]string) bool { return slices.Contains(asked, p) })...)
+	}
+	return withSecrets(link, u, func(p [2]string) (string, bool) {
+		return url.QueryEscape(p[0]) + "=", p[1] != "" && slices.Contains(own, p)
+	})
+}
+
+// reveal puts the secrets of the source's address back into a link. Those of Auth are left out: it adds them.
+func (s *source[T]) reveal(link string) string {
+	u, home, ok := s.link(link)
+	if !ok {
+		return link
+	}
+	return withSecrets(link, u, func(p [2]string) (string, bool) {
+		for pair := range strings.SplitSeq(home.RawQuery, "&") {
+			if pairOf(pair)[0] == p[0] {
+				return pair, p[1] == ""
+			}
+		}
+		return "", p[1] == ""
+	})
+}
+
+// withSecrets returns a link whose pairs with secrets are others where change says so. An empty one is left out.
+func withSecrets(link string, u *url.URL, change func(pair [2]string) (other string, ok bool)) string {
+	var pairs []string
+	changed := false
+	for text := range strings.SplitSeq(u.RawQuery, "&") {
+		if pair := pairOf(text); mask.Secret(pair[0]) {
+			if other, ok := change(pair); ok {
+				text, changed = other, true
+			}
+		}
+		if text != "" {
+			pairs = append(pairs, text)
+		}
+	}
+	if !changed {
+		return link
+	}
+	u.RawQuery = strings.Join(pairs, "&")
+	return u.String()
+}
+
+// pairsOf returns the names and values in the query of an address.
+func pairsOf(u *url.URL) (pairs [][2]string) {
+	for text := range strings.SplitSeq(u.RawQuery, "&") {
+		pairs = append(pairs, pairOf(text))
+	}
+	return pairs
+}
+
+// pairOf returns the name and the value of a pair of a query, decoded.
+func pairOf(text string) (pair [2]string) {
+	pair[0], pair[1], _ = strings.Cut(text, "=")
+	for i := range pair {
+		if plain, err := url.QueryUnescape(pair[i]); err == nil {
+			pair[i] = plain
+		}
+	}
+	return pair
 }
 
 // template is the part of a link with the parameters that a client may set (RFC 6570).

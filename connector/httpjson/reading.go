@@ -68,6 +68,7 @@ var errKnown = errors.New("the record is known")
 func (r *reading[T]) begin() (Cursor, error) {
 	o, from := &r.s.opts, r.from
 	at := from
+	at.Page = r.hide(at.Page, nil) // an earlier version kept all of a link
 	switch {
 	case o.Snapshot && from.Done:
 		at = Cursor{Done: true, Skip: from.Skip, ETag: from.ETag, LastModified: from.LastModified, Sum: from.Sum}

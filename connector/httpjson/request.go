@@ -149,7 +149,7 @@ func (r *reading[T]) request(at Cursor) (*Request, error) {
 		}
 		q.Header.Set("Content-Type", "application/json")
 	}
-	if err := r.s.opts.Paging.Prepare(q, at.Page); err != nil {
+	if err := r.s.opts.Paging.Prepare(q, r.s.reveal(at.Page)); err != nil {
 		return nil, err
 	}
 	if since := r.s.opts.Since; since != nil && since.Param != "" && at.Since != "" && (!q.linked || !since.inQuery(r.s.body != nil)) {

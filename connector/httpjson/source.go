@@ -156,6 +156,7 @@ func (r *reading[T]) findNext(at Cursor, p *page, resp *httpcall.Response) (err 
 	if p.next, err = r.s.opts.Paging.Next(at.Page, got); err != nil {
 		return dataflow.Permanent(r.s.wrap(at, fmt.Errorf("the next page: %w", err)))
 	}
+	p.next = r.hide(p.next, resp.URL)
 	if o, ok := r.s.opts.Paging.(Offset); ok {
 		p.total, _, _ = count(got, o.Total) // Next has found it to be a number
 	}
@@ -169,6 +170,7 @@ func (r *reading[T]) findNext(at Cursor, p *page, resp *httpcall.Response) (err 
 		if p.later, err = later(r.s.opts.Paging, got); err != nil {
 			return dataflow.Permanent(r.s.wrap(at, fmt.Errorf("the page of a later run: %w", err)))
 		}
+		p.later = r.hide(p.later, resp.URL)
 	}
 	r.warnOfErrors(p)
 	return r.checkNamed(at, p, got)

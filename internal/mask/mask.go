@@ -43,6 +43,9 @@ func New(keys *regexp.Regexp) *Masker {
 	return &Masker{keys: keys}
 }
 
+// Secret reports whether a key looks as if its value were a secret.
+func Secret(key string) bool { return usual.MatchString(key) }
+
 // JSON hides values at any depth, and in texts that are JSON themselves. It returns data as it is
 // if there is nothing that could have keys.
 func (m *Masker) JSON(data json.RawMessage) json.RawMessage {
