@@ -97,8 +97,9 @@
 //
 // A page without records is an error if it has a field "errors" that is not empty. A
 // field "error" counts only if the records are null or missing. It is an error too if "ok" or
-// "success" is false, or "status" is "error" or "failed". Beside an empty list, "status" needs a
-// message, and [Options].Check can let all three pass. Such an error fails the attempt. A response
+// "success" is false, or "status" is "error" or "failed". So it is if "status", "statusCode" or "code" is a number
+// of 4xx or 5xx but 404, beside a text such as "message". Beside an empty list, "status" needs a
+// message, and [Options].Check can let each pass. Such an error fails the attempt. A response
 // that is a web page, as of a gateway or during maintenance, fails the attempt too. A response
 // that ends within a JSON value is tried again, as one that broke off. So is an empty one, unless its status is 204
 // or [Options].Lines is set. [Options].Check looks for

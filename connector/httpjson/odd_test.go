@@ -109,6 +109,7 @@ func TestSource_SaysFailed(t *testing.T) {
 		for _, body := range []string{
 			`{"ok":false,"error":"ratelimited","items":[]}`, `{"success":false,"items":null}`, `{"status":"error","message":"down","items":[]}`,
 			`{"items":[],"success": false }`, `{"status":"FAILED","items":null}`, `{"ok":false,"error":"ratelimited"}`,
+			`{"type":"about:blank","title":"Too Many Requests","status":429}`, `{"code":500,"msg":"busy","items":null}`, `{"statusCode":503,"message":"down","items":[]}`,
 		} {
 			for _, omits := range []bool{false, true} {
 				ids, at, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: "items", Stream: stream, OmitsEmpty: omits}), httpjson.Cursor{})
@@ -118,7 +119,11 @@ func TestSource_SaysFailed(t *testing.T) {
 				require.Equal(t, httpjson.Cursor{}, at)
 			}
 		}
-		for _, body := range []string{`{"ok":true,"items":[]}`, `{"success":true,"status":"ok","items":[]}`, `{"status":200,"items":[]}`, `{"status":null,"success":null,"items":[]}`, `{"status":"error","items":[{"id":1}]}`, `{"id":7,"status":"failed","items":[]}`} {
+		for _, body := range []string{
+			`{"ok":true,"items":[]}`, `{"success":true,"status":"ok","items":[]}`, `{"status":200,"items":[]}`, `{"status":null,"success":null,"items":[]}`,
+			`{"status":"error","items":[{"id":1}]}`, `{"id":7,"status":"failed","items":[]}`, `{"code":404,"message":"no orders","items":null}`,
+			`{"code":500,"items":[]}`, `{"code":200,"message":"ok","items":[]}`, `{"code":500,"msg":"x","items":[{"id":1}]}`,
+		} {
 			_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: "items", Stream: stream}), httpjson.Cursor{})
 			require.NoError(t, err, body)
 		}

@@ -232,6 +232,8 @@ func TestSink_Unchecked_SentBack(t *testing.T) {
 		`{"error":{"code":"ok","message":""}}`:                                          "",
 		`{"error":{"code":0,"message":""},"failed":"0"}`:                                "",
 		`{"error":"none","rejected":{"count":0,"rows":[]}}`:                             "",
+		`{"code":429,"message":"slow down"}`:                                            `the server reports errors`,
+		`{"code":201,"message":"created"}`:                                              "",
 	} {
 		err := unchecked(&httpcall.Response{Status: 200, Body: []byte(body)}, rows)
 		if text == "" {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -210,8 +211,26 @@ func Failed(object map[string]json.RawMessage) bool {
 	case "error", "fail", "failed", "failure": // the first two are of JSend
 		return true
 	default:
+		return hasErrorCode(object)
+	}
+}
+
+// hasErrorCode reports whether a response has the status of an error, as a number in one of the usual fields, and a text
+// beside it, as problem details have (RFC 9457). By 404 some APIs say that there is nothing.
+func hasErrorCode(object map[string]json.RawMessage) bool {
+	says := func(field string) bool {
+		return bytes.HasPrefix(object[field], []byte{'"'}) && !SaysNone(object[field])
+	}
+	if !slices.ContainsFunc([]string{"message", "msg", "detail", "title"}, says) {
 		return false
 	}
+	for _, field := range []string{"status", "statusCode", "code"} {
+		var code float64
+		if json.Unmarshal(object[field], &code) == nil && code >= 400 && code <= 599 && code != http.StatusNotFound {
+			return true
+		}
+	}
+	return false
 }
 
 // IsCut reports whether the error is that of a response that ends within a JSON value, or before it: an
