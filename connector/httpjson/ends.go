@@ -51,6 +51,8 @@ func (s *source[T]) end(at Cursor, err error) error {
 	switch {
 	case at.Page == "":
 		return err
+	case status.Status == ends && status.WebPage: // it may pass, and what follows would be lost
+		return fmt.Errorf("page %s: %s: it is a web page, as of a gateway, and does not end the list: let Options.Classify return End if the API answers so", at.pageName(), err.Error())
 	case status.Status == ends:
 		return nil
 	case ends == 0 && dataflow.IsPermanent(err):

@@ -126,6 +126,37 @@ func TestOffset_Step(t *testing.T) {
 	require.Equal(t, 11, c.asked)
 }
 
+// A web page of a gateway with that status is not the end: it may pass.
+func TestSource_EndStatus_WebPage(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		for _, paging := range []httpjson.Paging{httpjson.PageNumber{Size: 1, EndStatus: 404}, httpjson.Offset{Limit: 1, EndStatus: 404}} {
+			a := newAPI(nil)
+			a.before = func(n int, _ *http.Request) answer {
+				if n == 1 {
+					return reply(200, nil, `[{"id":1}]`)
+				}
+				return reply(404, nil, "<html><head><title>404 Not Found</title></head></html>")
+			}
+			opts := &httpjson.Options{Client: a.client(), Paging: paging, Stream: stream}
+			ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/x", opts), httpjson.Cursor{})
+			require.Equal(t, []int{1}, ids)
+			require.ErrorContains(t, err, "it is a web page, as of a gateway, and does not end the list")
+			require.False(t, dataflow.IsPermanent(err), "it may pass")
+
+			opts.Classify = func(p *httpjson.Page) httpjson.Verdict {
+				if p.Status == 404 {
+					return httpjson.Verdict{Action: httpjson.End}
+				}
+				return httpjson.Verdict{}
+			}
+			a.requests = nil
+			_, _, err = read(t.Context(), t, httpjson.Source[order]("https://api.test/x", opts), httpjson.Cursor{})
+			require.NoError(t, err)
+		}
+	}
+}
+
 // A status after the last page is an error that names the option, unless it is set.
 func TestSource_EndStatus(t *testing.T) {
 	t.Parallel()

@@ -107,7 +107,7 @@ type PageNumber struct {
 	// request. It loses records if the API caps Size or hides records.
 	ShortPageEnds bool
 	// EndStatus is the status with which the API answers a page after the last, such
-	// as 404. 0 means that any such status is an error.
+	// as 404. With a web page, as of a gateway, it fails the attempt. 0 means that any such status is an error.
 	EndStatus int
 }
 
@@ -181,7 +181,7 @@ type Offset struct {
 	// request. It loses records if the API caps Limit or hides records.
 	ShortPageEnds bool
 	// EndStatus is the status with which the API answers an offset after the last
-	// record, such as 404. 0 means that any such status is an error.
+	// record, such as 404. See [PageNumber].
 	EndStatus int
 }
 

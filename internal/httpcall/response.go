@@ -121,14 +121,15 @@ func (c *Caller) judge(req *http.Request, resp *http.Response, got *Response, go
 	if v.Action == Retry || v.Action == ByStatus && again {
 		return &failure{err: err, after: cmp.Or(v.After, after)}
 	}
-	return dataflow.Permanent(&StatusError{Status: got.Status, Action: v.Action, err: err})
+	return dataflow.Permanent(&StatusError{Status: got.Status, Action: v.Action, WebPage: WebPage(got.Body) != nil, err: err})
 }
 
 // StatusError is the error of a response whose status no retry can change.
 type StatusError struct {
-	Status int
-	Action Action // as Classify says
-	err    error
+	Status  int
+	Action  Action // as Classify says
+	WebPage bool   // its body is one, as that of a gateway, and no answer of the API
+	err     error
 }
 
 func (e *StatusError) Error() string { return e.err.Error() }
