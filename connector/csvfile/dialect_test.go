@@ -31,13 +31,19 @@ func TestDialect(t *testing.T) {
 		// As MySQL and "copy … escape '\'" write quotes.
 		{
 			name: "Escape", file: "a,b\n\"a \\\"b\\\"\",\"\\\\\"\n\"\\N\",\"x\\\ny\"\n\\N,\\\"\"\n\"a\"\"b\",2\n", opts: &csvfile.Options{Escape: '\\'},
-			want: []string{`line 2: a "b"|\`, "line 3: \\N|x\\\ny", "line 5: error: line 5, byte 5: " + bare, `line 6: a"b|2`},
+			want: []string{`line 2: a "b"|\`, "line 3: \\N|x\ny", "line 5: error: line 5, byte 5: " + bare, `line 6: a"b|2`},
 		},
 		// As MySQL and Postgres write their text formats.
 		{
 			name: "EscapeWithoutQuotes", file: "a\tb\n\\N\tx\\\ty\nx\\\\\t\"\nx\\\ny\\t\t2\nz\t\\\n", opts: tab(csvfile.Options{Quote: csvfile.None, Escape: '\\', Null: []string{`\N`}}),
-			want: []string{"line 2: |x\ty", `line 3: x\|"`, "line 4: x\ny\\t|2", "line 6: z|\n"},
+			want: []string{"line 2: |x\ty", `line 3: x\|"`, "line 4: x\ny\t|2", "line 6: z|\n"},
 		},
+		// A text is another one than that of its escapes.
+		{
+			name: "EscapedControls", file: "a\tb\nx\\ty\tx\\\\ty\n\\b\\f\\n\\r\\v\\0\t\\\\b\\\\f\\\\n\\\\r\\\\v\\\\0\n\\a\\'\\\"\\\r\t\\\\\\t\n", opts: tab(csvfile.Options{Quote: csvfile.None, Escape: '\\'}),
+			want: []string{"line 2: x\ty|x\\ty", "line 3: \b\f\n\r\v\x00|\\b\\f\\n\\r\\v\\0", "line 4: \\a'\"\r|\\\t"},
+		},
+		{name: "EscapedBreaks", file: "a,b\n\"x\\\r\ny\",\"\\\\\nz\\t\"\n", opts: &csvfile.Options{Escape: '\\'}, want: []string{"line 2: x\r\ny|\\\nz\\t"}},
 		{
 			name: "NotLazy", file: "a,b\n27\" TV,x\n=\"00123\",y\nab\"cd\"ef,z\n \"a\",1\n\"a\" ,2\n\"a\"b,3\n",
 			want: []string{

@@ -35,9 +35,10 @@ type Options struct {
 	// doubled. 0 means '"'. [None] means that the file has no quotes: a '"' is text.
 	Quote rune
 
-	// Escape makes the Quote, or the Escape itself, part of a quoted cell. If Quote is
-	// None, it makes the Comma, a line break or itself part of a cell. Before any other
-	// character it is text, so that \N stays \N. 0 means that there is none.
+	// Escape makes the Quote, a line break or itself part of a quoted cell. If Quote is None,
+	// it makes the Comma, a line break, a '"', a "'" or itself part of a cell. Then \b, \f, \n, \r,
+	// \t and \v are control characters, and \0 is NUL, as Postgres and MySQL write them. Before any
+	// other character it is text, so that \N stays \N. 0 means that there is none.
 	Escape rune
 
 	// LazyQuotes reads cells with misplaced quotes in place of making their records bad.

@@ -3,6 +3,7 @@ package csvfile
 import (
 	"bytes"
 	"encoding/csv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -154,11 +155,20 @@ func (s *scanner) bare(body []byte, at int) (int, error) {
 		case int(rest[0]) == s.escape:
 			s.text = append(s.text, rest[0])
 			at++
+		case strings.IndexByte(letters, rest[0]) >= 0:
+			s.text = append(s.text, meanings[strings.IndexByte(letters, rest[0])])
+			at++
 		default: // such as \N
 			s.text = append(s.text, byte(s.escape))
 		}
 	}
 }
+
+// In a file without quotes, an escape and one of these stand for the character at the same place.
+const (
+	letters  = "0bfnrtv\r\"'"
+	meanings = "\x00\b\f\n\r\t\v\r\"'"
+)
 
 // quoted adds the rest of a quoted cell. It returns where the cell ends, unless it is still
 // open at the end of the line.
@@ -178,7 +188,9 @@ func (s *scanner) quoted(body []byte, at int) (int, error) {
 				at += 2
 				continue
 			}
-			s.text = append(s.text, body[at])
+			if len(rest) > 0 { // otherwise it escapes the line break
+				s.text = append(s.text, body[at])
+			}
 			at++
 			continue
 		}
