@@ -137,19 +137,27 @@ func (s *source[T]) files(ctx context.Context, r dataflow.Request[Cursor], f fun
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	names, err := s.place.After(r.From.File)
+	names, copies, err := s.place.After(ctx, r.From.File)
 	if err != nil {
 		return fmt.Errorf("CSV files: %w", err)
+	}
+	for _, name := range copies {
+		notes.Info(ctx, "a file is left out: gzip has made it of another one that is there too", slog.String("file", name))
 	}
 	for _, name := range names {
 		at := Cursor{}
 		if s.place.Many() {
 			at.File = name
 		}
-		if r.Resumed && r.From.File == at.File {
+		if r.Resumed && s.place.Holds(at.File, r.From.File) {
+			file := at.File
 			at = r.From
+			at.File = file
 		}
 		more, err := s.file(ctx, name, at, f)
+		if at.Offset > 0 && at.File != r.From.File && files.IsStale(err) { // another file than the one that was compressed
+			more, err = s.file(ctx, name, Cursor{File: name}, f)
+		}
 		if err != nil && s.opts.SkipUnreadable && s.place.Many() && ctx.Err() == nil {
 			more, err = skipped(files.Unreadable(name, err)), nil
 		}

@@ -84,7 +84,8 @@
 //
 // Several files are read in the order of the bytes of their names. Name new files by a
 // time, or by a number with leading zeros, and do not append to a file once there is a
-// newer one. Files that were read may be removed. No pattern matches the files that
+// newer one. Files that were read may be removed, or compressed by gzip, which appends .gz to the
+// name. No pattern matches the files that
 // [AppendTo] and [WriteFiles] keep for themselves: names that end in ".checkpoint" or
 // ".lock", or begin with a dot and end in ".tmp".
 //

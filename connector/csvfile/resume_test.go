@@ -3,6 +3,7 @@ package csvfile_test
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -251,4 +252,38 @@ func TestRead_Packed(t *testing.T) {
 		}
 		require.Error(t, err)
 	}
+}
+
+// A file that gzip has compressed, or is compressing, is the file that was read.
+func TestResume_Compressed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	src := csvfile.OpenFS[pair](os.DirFS(dir), "in*", nil)
+	const text = "a,b\n1,2\n3,4\n"
+	put("in", text)
+	all, err := read(t, src, nil)
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+
+	put("in.gz", compressed(text)[:12]) // gzip is at work
+	rest, err := read(t, src, &all[0].Cursor)
+	require.NoError(t, err)
+	require.Equal(t, []string{"in line 3: 3|4"}, texts(rest))
+	put("in.gz", compressed(text))
+	require.Equal(t, 1, count(t, src, &all[0].Cursor))
+	require.NoError(t, os.Remove(filepath.Join(dir, "in")))
+	rest, err = read(t, src, &all[0].Cursor)
+	require.NoError(t, err)
+	require.Equal(t, []string{"in.gz line 3: 3|4"}, texts(rest))
+	rest, err = read(t, src, &all[1].Cursor)
+	require.NoError(t, err)
+	require.Empty(t, rest)
+
+	put("in.gz", compressed("a,b\n7,8\n")) // another file
+	rest, err = read(t, src, &all[1].Cursor)
+	require.NoError(t, err)
+	require.Equal(t, []string{"in.gz line 2: 7|8"}, texts(rest))
 }

@@ -34,8 +34,8 @@
 // Every record is a resume point: a byte of a file. A later read first finds the lines
 // appended to that file, and then reads the later files, in the order of the bytes of
 // their names. Name new files by a time, or by a number with leading zeros, and do not
-// append to a file once there is a newer one. Files that were read may be removed. No
-// pattern matches the files that [AppendTo] and [WriteFiles] keep for themselves: names
+// append to a file once there is a newer one. Files that were read may be removed, or
+// compressed by gzip, which appends .gz to the name. No pattern matches the files that [AppendTo] and [WriteFiles] keep for themselves: names
 // that end in ".checkpoint" or ".lock", or begin with a dot and end in ".tmp".
 //
 // The bytes before the cursor must not change. A read returns an error if the file was

@@ -34,19 +34,25 @@ func (s *source[T]) lines(ctx context.Context, r dataflow.Request[Cursor], each 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	names, err := s.place.After(r.From.File)
+	names, copies, err := s.place.After(ctx, r.From.File)
 	if err != nil {
 		return fmt.Errorf("JSON lines: %w", err)
+	}
+	for _, name := range copies {
+		notes.Info(ctx, "a file is left out: gzip has made it of another one that is there too", slog.String("file", name))
 	}
 	for _, name := range names {
 		from := Cursor{}
 		if s.place.Many() {
 			from.File = name
 		}
-		if r.Resumed && r.From.File == from.File {
-			from = r.From
+		if r.Resumed && s.place.Holds(from.File, r.From.File) {
+			from.Offset, from.Line, from.Head = r.From.Offset, r.From.Line, r.From.Head
 		}
 		more, err := s.file(ctx, name, from, each)
+		if from.Offset > 0 && from.File != r.From.File && files.IsStale(err) { // another file than the one that was compressed
+			more, err = s.file(ctx, name, Cursor{File: name}, each)
+		}
 		if err != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -267,3 +267,43 @@ func TestResume_Replaced(t *testing.T) {
 	require.ErrorContains(t, err, "its first records were changed after they were read")
 	require.True(t, dataflow.IsPermanent(err))
 }
+
+// A file that gzip has compressed, or is compressing, is the file that was read.
+func TestResume_Compressed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put := func(name string, text []byte) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), text, 0o600))
+	}
+	src := jsonl.OpenFS[int](os.DirFS(dir), "log*", nil)
+	put("log-1", []byte("10\n11\n"))
+	put("log-2", []byte("20\n21\n22\n"))
+	_, cursors, err := read(t, src, nil)
+	require.NoError(t, err)
+	require.Len(t, cursors, 5)
+
+	whole := compressed([]byte("20\n21\n22\n"))
+	for _, written := range []int{0, 5, 12, len(whole) - 8, len(whole)} { // gzip is at work
+		put("log-2.gz", whole[:written])
+		texts, _, err := read(t, src, &cursors[2])
+		require.NoError(t, err)
+		require.Equal(t, []string{"log-2 line 2: 21", "log-2 line 3: 22"}, texts, "%d", written)
+	}
+	require.NoError(t, os.Remove(filepath.Join(dir, "log-2")))
+	put("log-3", []byte("30\n"))
+	texts, after, err := read(t, src, &cursors[2])
+	require.NoError(t, err)
+	require.Equal(t, []string{"log-2.gz line 2: 21", "log-2.gz line 3: 22", "log-3 line 1: 30"}, texts)
+	texts, _, err = read(t, src, &after[0])
+	require.NoError(t, err)
+	require.Equal(t, []string{"log-2.gz line 3: 22", "log-3 line 1: 30"}, texts)
+
+	put("log-2.gz", compressed([]byte("70\n71\n"))) // another file
+	texts, _, err = read(t, src, &cursors[4])
+	require.NoError(t, err)
+	require.Equal(t, []string{"log-2.gz line 1: 70", "log-2.gz line 2: 71", "log-3 line 1: 30"}, texts)
+	put("log-2", []byte("20\n21\n22\n"))
+	texts, _, err = read(t, src, &cursors[4])
+	require.NoError(t, err)
+	require.Equal(t, []string{"log-2.gz line 1: 70", "log-2.gz line 2: 71", "log-3 line 1: 30"}, texts)
+}

@@ -2,11 +2,36 @@ package files
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"strings"
 )
+
+// gzipSuffix is what gzip appends to the name of a file that it compresses. It removes that file in the end.
+const gzipSuffix = ".gz"
+
+// compresses reports whether a compressed file has the same text as another, as far as it is written.
+func (p Place) compresses(ctx context.Context, plain, packed string) bool {
+	text, err := p.start(ctx, plain)
+	if err != nil {
+		return false
+	}
+	copied, err := p.start(ctx, packed)
+	return err == nil && bytes.HasPrefix(text, copied)
+}
+
+// start returns the first bytes of a file.
+func (p Place) start(ctx context.Context, name string) ([]byte, error) {
+	f, err := p.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // the file was only read
+	return f.Bytes(0, headBytes)
+}
 
 // errTrailing is the error of a gzip file with other bytes after its end.
 var errTrailing = errors.New("other bytes than gzip stand after the end of the compressed data: cut them off")

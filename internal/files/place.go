@@ -170,14 +170,31 @@ func isOwn(name string) bool {
 }
 
 // After returns the names of the files still to read: the cursor's file, if it
-// still exists, and all later ones.
-func (p Place) After(cursor string) ([]string, error) {
-	names, err := p.List()
+// still exists, and all later ones. copies are those that gzip is making of others; they are left out.
+func (p Place) After(ctx context.Context, cursor string) (names, copies []string, err error) {
+	all, err := p.List()
 	if err != nil || !p.many {
-		return names, err
+		return all, nil, err
 	}
-	at, _ := slices.BinarySearch(names, cursor)
-	return slices.DeleteFunc(names[at:], p.isDir), nil
+	at, _ := slices.BinarySearch(all, cursor)
+	for _, name := range all[at:] {
+		plain, packed := strings.CutSuffix(name, gzipSuffix)
+		_, both := slices.BinarySearch(all, plain)
+		switch {
+		case p.isDir(name):
+		case packed && both && p.compresses(ctx, plain, name):
+			copies = append(copies, name)
+		default:
+			names = append(names, name)
+		}
+	}
+	return names, copies, nil
+}
+
+// Holds reports whether a file of [Place.After] holds the records of a cursor's file: it is that file,
+// or gzip has made it of that file, as a rotation of logs lets it do. Offsets are the same in both.
+func (p Place) Holds(name, cursor string) bool {
+	return name == cursor || p.many && name == cursor+gzipSuffix
 }
 
 // isDir reports whether a name that matches a pattern is that of a directory.

@@ -17,6 +17,12 @@ func (e *StaleError) Error() string {
 	return e.Reason + ". To read the file from its beginning, give the flow a new name or reset its cursor"
 }
 
+// IsStale reports whether an error is that of a cursor that does not fit a file.
+func IsStale(err error) bool {
+	var stale *StaleError
+	return errors.As(err, &stale)
+}
+
 func stale(isCut bool, reason string, args ...any) error {
 	return &StaleError{Reason: fmt.Sprintf(reason, args...), Cut: isCut}
 }
