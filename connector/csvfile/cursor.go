@@ -23,6 +23,9 @@ type Cursor struct {
 	EndLine int64 `json:"end_line,omitempty"`
 	// Head is a checksum of the first records, by which a replaced file is noticed.
 	Head uint32 `json:"head,omitempty"`
+	// Tail is a checksum of the record's last line, by which another line in its place is noticed. 0
+	// means that it is not known.
+	Tail uint32 `json:"tail,omitempty"`
 }
 
 // String names the last record before the cursor: "line 17", or "in/a.csv line 17"
@@ -62,7 +65,9 @@ func (f *file) find(ctx context.Context, from Cursor) (start int64, at Cursor, e
 func (f *file) resume(ctx context.Context, c Cursor) (int64, error) {
 	start, err := f.Resume(ctx, c.Offset, c.Line, c.lines())
 	if err == nil && f.header != nil && c.Offset >= f.body.Offset {
-		err = f.SameHead(c.Head, c.Offset)
+		if err = f.SameHead(c.Head, c.Offset); err == nil {
+			err = f.SameTail(c.Tail, c.Offset, c.lines())
+		}
 	}
 	switch stale := (*files.StaleError)(nil); {
 	case errors.As(err, &stale) && (stale.Cut || f.header != nil && c.Offset >= f.body.Offset):

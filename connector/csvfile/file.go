@@ -86,7 +86,7 @@ func (f *file) readHeader() error {
 	}
 	// The body gets its own reader, so these strings stay valid.
 	f.header, f.body = header, recs.at
-	f.body.Head = 0
+	f.body.Head, f.body.Tail = 0, 0
 	f.Body(f.body.Offset)
 	seen := make(map[string]bool, len(header))
 	for i, name := range header {

@@ -33,6 +33,7 @@ type records struct {
 	// offset is the byte in the file after the last line that was read, and lines is that
 	// line's number.
 	offset, lines int64
+	tail          uint32 // of that line
 	long          []byte // the current line, if it is too long for the buffer
 	last          bool   // the current line has no line break: it is the last
 	ended         bool   // nothing follows, even if the file has grown since
@@ -135,7 +136,7 @@ func (r *records) record(line []byte) ([]string, error) {
 // to moves the cursor after the record that begins on a line.
 func (r *records) to(first int64) {
 	r.at = r.at.span(r.offset, first, r.lines)
-	r.at.Head = r.f.Head(r.offset)
+	r.at.Head, r.at.Tail = r.f.Head(r.offset), r.tail
 }
 
 // bad returns the error of a record with a misplaced quote. The record ends with the line.
@@ -182,6 +183,7 @@ func (r *records) line(size int64) ([]byte, error) {
 		}
 		r.offset += int64(len(part))
 		r.lines++
+		r.tail = files.Tail(part)
 		return part, nil
 	}
 }

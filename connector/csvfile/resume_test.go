@@ -2,6 +2,7 @@ package csvfile_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -286,4 +287,34 @@ func TestResume_Compressed(t *testing.T) {
 	rest, err = read(t, src, &all[1].Cursor)
 	require.NoError(t, err)
 	require.Equal(t, []string{"in.gz line 2: 7|8"}, texts(rest))
+}
+
+// Another line at the cursor is an error, also where all lines are as long and the first 1 KiB is the same, as in
+// an export that is written anew.
+func TestResume_OtherTail(t *testing.T) {
+	t.Parallel()
+	lines := func(from, to int) (text string) {
+		for i := from; i < to; i++ {
+			text += fmt.Sprintf("\"%020d\nx\",%060d\r\n", i, i)
+		}
+		return text
+	}
+	for _, form := range []func(string) string{func(text string) string { return text }, compressed} {
+		path := write(t, form("a,b\n"+lines(0, 100)))
+		src := csvfile.Open[pair](path, &csvfile.Options{Partial: csvfile.Take})
+		all, err := read(t, src, nil)
+		require.NoError(t, err)
+		require.Len(t, all, 100)
+		require.NoError(t, os.WriteFile(path, []byte(form("a,b\n"+lines(0, 70)+lines(71, 105))), 0o600))
+		rest, err := read(t, src, &all[69].Cursor)
+		require.NoError(t, err)
+		require.Len(t, rest, 34)
+		_, err = read(t, src, &all[99].Cursor)
+		require.ErrorContains(t, err, "line 201 was changed after it was read")
+		requirePermanent(t, err)
+		all[99].Cursor.Tail = 0 // of a cursor that somebody has set
+		rest, err = read(t, src, &all[99].Cursor)
+		require.NoError(t, err)
+		require.Len(t, rest, 4)
+	}
 }

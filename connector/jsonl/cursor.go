@@ -13,6 +13,9 @@ type Cursor struct {
 	Line int64 `json:"line"`
 	// Head is a checksum of the first lines, by which a replaced file is noticed.
 	Head uint32 `json:"head,omitempty"`
+	// Tail is a checksum of the line, by which another line in its place is noticed. 0 means that it
+	// is not known.
+	Tail uint32 `json:"tail,omitempty"`
 }
 
 // String names the last record before the cursor: "line 17", or "in/a.jsonl line

@@ -47,7 +47,7 @@ func (s *source[T]) lines(ctx context.Context, r dataflow.Request[Cursor], each 
 			from.File = name
 		}
 		if r.Resumed && s.place.Holds(from.File, r.From.File) {
-			from.Offset, from.Line, from.Head = r.From.Offset, r.From.Line, r.From.Head
+			from.Offset, from.Line, from.Head, from.Tail = r.From.Offset, r.From.Line, r.From.Head, r.From.Tail
 		}
 		more, err := s.file(ctx, name, from, each)
 		if from.Offset > 0 && from.File != r.From.File && files.IsStale(err) { // another file than the one that was compressed
@@ -89,6 +89,7 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 		}
 		l := line{start: in.Offset}
 		l.text, err = in.Next()
+		tail := files.Tail(l.text)
 		l.text = files.TrimMark(l.text)
 		if errors.Is(err, io.EOF) {
 			if err := f.Unchanged(at.Offset); err != nil {
@@ -103,7 +104,10 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 		if err != nil && !l.tooLong {
 			return false, fmt.Errorf("after line %d: %w", at.Line, err)
 		}
-		at.Line, at.Offset, at.Head = at.Line+1, in.Offset, f.Head(in.Offset)
+		at.Line, at.Offset, at.Head, at.Tail = at.Line+1, in.Offset, f.Head(in.Offset), tail
+		if l.tooLong {
+			at.Tail = 0
+		}
 		l.at = at
 		if !l.tooLong && len(bytes.TrimSpace(l.text)) == 0 {
 			continue
@@ -131,6 +135,9 @@ func begin(ctx context.Context, f *files.File, at Cursor) (int64, error) {
 		}
 		if err == nil {
 			err = f.SameHead(at.Head, at.Offset)
+		}
+		if err == nil {
+			err = f.SameTail(at.Tail, at.Offset, at.Line)
 		}
 	} else {
 		start, err = f.TextStart()

@@ -76,6 +76,36 @@ func (f *File) SameHead(sum uint32, offset int64) error {
 	}
 }
 
+const (
+	// tailBytes is the number of bytes at the end of a line by which a changed line is noticed.
+	tailBytes = 64
+	// tailReach is how far before the end of its line break they may begin.
+	tailReach = int64(len(bomUTF8) + tailBytes + len("\r\n"))
+)
+
+// Tail returns a checksum of the end of a line, which may have its line break. [File.SameTail] compares it.
+func Tail(line []byte) uint32 {
+	line = TrimMark(trimBreak(line))
+	return max(1, crc32.Checksum(line[max(0, len(line)-tailBytes):], crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// SameTail returns a *[StaleError] if the line before an offset is not the one of which sum is the Tail. sum
+// is 0 if the cursor does not know it.
+func (f *File) SameTail(sum uint32, offset, line int64) error {
+	if sum == 0 {
+		return nil
+	}
+	text, err := f.Bytes(max(f.head.from, offset-tailReach), offset)
+	if err != nil {
+		return err
+	}
+	text = trimBreak(text)
+	if Tail(text[bytes.LastIndexByte(text, '\n')+1:]) != sum {
+		return stale(false, "line %d was changed after it was read: the file was replaced, or records before it were added or removed", line)
+	}
+	return nil
+}
+
 // Unchanged returns a *[StaleError] if the file was cut or replaced while it was read up to an
 // offset. It looks at the length and the first records of a file of at least 1 KiB that is not
 // compressed. A length of 0 says nothing: /proc and some servers report it for each file.

@@ -37,7 +37,7 @@ func (f *File) Resume(ctx context.Context, offset, line, lastLine int64) (int64,
 	if offset <= 0 {
 		return 0, nil
 	}
-	f.Forget(offset - 1)
+	f.Forget(offset - tailReach)
 	if err := f.skip(ctx, offset-1); err != nil {
 		return 0, err
 	}
