@@ -202,6 +202,11 @@ func (s *source[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (n in
 	return n, err
 }
 
+// Notes says which files a read passes, although they may hold records that were not read.
+func (s *source[T]) Notes(_ context.Context, r dataflow.Request[Cursor]) ([]string, error) {
+	return s.place.Passed(r.From.File)
+}
+
 func isRecordError(err error) bool {
 	var bad *dataflow.RecordError
 	return errors.As(err, &bad)

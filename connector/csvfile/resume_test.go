@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -317,4 +319,34 @@ func TestResume_OtherTail(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, rest, 4)
 	}
+}
+
+// A file that comes late, with a name before the cursor, is told.
+func TestNotes_LateFile(t *testing.T) {
+	t.Parallel()
+	day := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	file := func(hour int) *fstest.MapFile {
+		return &fstest.MapFile{Data: []byte("a,b\n1,2\n"), ModTime: day.Add(time.Duration(hour) * time.Hour)}
+	}
+	dir := fstest.MapFS{"1.csv": file(1), "10.csv": file(2), "2.csv": file(3)}
+	src := csvfile.OpenFS[pair](dir, "*.csv", nil)
+	all, err := read(t, src, nil)
+	require.NoError(t, err)
+	require.Len(t, all, 3)
+	noter, ok := src.(dataflow.Noter[csvfile.Cursor])
+	require.True(t, ok)
+	last := dataflow.Request[csvfile.Cursor]{From: all[2].Cursor, Resumed: true}
+	notes, err := noter.Notes(t.Context(), last)
+	require.NoError(t, err)
+	require.Empty(t, notes)
+	dir["11.csv"] = file(4)
+	dir["3.csv"] = file(5)
+	notes, err = noter.Notes(t.Context(), last)
+	require.NoError(t, err)
+	require.Len(t, notes, 1)
+	require.Contains(t, notes[0], "before 2.csv, the last one read, 1 changed after it, such as 11.csv: no run reads what came late")
+	delete(dir, "2.csv")
+	notes, err = noter.Notes(t.Context(), last)
+	require.NoError(t, err)
+	require.Empty(t, notes)
 }

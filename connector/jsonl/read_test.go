@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -333,4 +335,34 @@ func TestResume_OtherTail(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, texts, 4)
 	}
+}
+
+// A file that comes late, with a name before the cursor, is told.
+func TestNotes_LateFile(t *testing.T) {
+	t.Parallel()
+	day := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	file := func(hour int) *fstest.MapFile {
+		return &fstest.MapFile{Data: []byte("7\n"), ModTime: day.Add(time.Duration(hour) * time.Hour)}
+	}
+	dir := fstest.MapFS{"1.jsonl": file(1), "10.jsonl": file(2), "2.jsonl": file(3)}
+	src := jsonl.OpenFS[int](dir, "*.jsonl", nil)
+	_, cursors, err := read(t, src, nil)
+	require.NoError(t, err)
+	require.Len(t, cursors, 3)
+	noter, ok := src.(dataflow.Noter[jsonl.Cursor])
+	require.True(t, ok)
+	last := dataflow.Request[jsonl.Cursor]{From: cursors[2], Resumed: true}
+	notes, err := noter.Notes(t.Context(), last)
+	require.NoError(t, err)
+	require.Empty(t, notes)
+	dir["11.jsonl"] = file(4)
+	dir["3.jsonl"] = file(5)
+	notes, err = noter.Notes(t.Context(), last)
+	require.NoError(t, err)
+	require.Len(t, notes, 1)
+	require.Contains(t, notes[0], "before 2.jsonl, the last one read, 1 changed after it, such as 11.jsonl: no run reads what came late")
+	delete(dir, "2.jsonl")
+	notes, err = noter.Notes(t.Context(), last)
+	require.NoError(t, err)
+	require.Empty(t, notes)
 }

@@ -117,6 +117,11 @@ func (s *source[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (n in
 	return n, err
 }
 
+// Notes says which files a read passes, although they may hold records that were not read.
+func (s *source[T]) Notes(_ context.Context, r dataflow.Request[Cursor]) ([]string, error) {
+	return s.place.Passed(r.From.File)
+}
+
 // stream reads a place without resume points.
 type stream[T any] struct{ *source[T] }
 

@@ -2,10 +2,12 @@ package files
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -60,6 +62,37 @@ func (p Place) glob(pattern string) ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// mostPassed is the number of files at which [Place.Passed] looks.
+const mostPassed = 10_000
+
+// Passed returns a sentence if files before that of a cursor were changed after it was, or none. They
+// may hold records that no run reads: they came late, or grew.
+func (p Place) Passed(cursor string) ([]string, error) {
+	if !p.many || cursor == "" {
+		return nil, nil
+	}
+	names, err := p.List()
+	if err != nil {
+		return nil, err
+	}
+	last, err := p.stat(cursor)
+	if err != nil { // it may be removed
+		return nil, nil //nolint:nilerr // then there is nothing to compare with
+	}
+	at, _ := slices.BinarySearch(names, cursor)
+	changed, example := 0, ""
+	for _, name := range names[max(0, at-mostPassed):at] {
+		if stat, err := p.stat(name); err == nil && !stat.IsDir() && stat.ModTime().After(last.ModTime()) {
+			changed, example = changed+1, name
+		}
+	}
+	if changed == 0 {
+		return nil, nil
+	}
+	return []string{fmt.Sprintf("of the files whose names sort before %s, the last one read, %d changed after it, such as %s: no run reads what came late; "+
+		"name new files so that they sort after the others, and append to the last one only", cursor, changed, example)}, nil
 }
 
 // without reports whether a list goes on without a directory that cannot be listed. found is true if
