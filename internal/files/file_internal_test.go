@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"io"
 	"io/fs"
@@ -107,5 +108,45 @@ func TestFile_GzipTrailing(t *testing.T) {
 			continue
 		}
 		require.ErrorContains(t, err, text, "%q", tail)
+	}
+}
+
+// written is a file to which a program writes as soon as somebody has looked at its beginning.
+type written struct {
+	*os.File
+	text []byte
+}
+
+func (f *written) ReadAt(p []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(p, at)
+	if f.text != nil {
+		_ = os.WriteFile(f.Name(), f.text, 0o600)
+		f.text = nil
+	}
+	return n, err
+}
+
+// A file that becomes a gzip file right after it was opened is not read as text.
+func TestFile_BecomesGzip(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.NoCompression) // with a line break of its own
+	require.NoError(t, err)
+	_, err = w.Write([]byte("line\n"))
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	packed := b.Bytes()
+	for _, first := range []int{0, 1} {
+		path := filepath.Join(t.TempDir(), "a")
+		require.NoError(t, os.WriteFile(path, packed[:first], 0o600))
+		opened, err := os.Open(path)
+		require.NoError(t, err)
+		f, err := newFile(&written{opened, packed}, DefaultRest)
+		require.NoError(t, err)
+		lines := NewLines(f, 0, 100)
+		text, err := lines.Next()
+		require.ErrorIs(t, err, io.EOF, "%q", text)
+		require.Zero(t, lines.Offset)
+		require.NoError(t, f.Close())
 	}
 }

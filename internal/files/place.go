@@ -275,7 +275,11 @@ func newFile(r io.ReadCloser, rest time.Duration) (*File, error) {
 			if err := checkPacked(head[:n]); err != nil {
 				return nil, errors.Join(err, f.Close())
 			}
-			if !strings.HasPrefix(string(head[:n]), gzipMagic) {
+			switch {
+			case n < len(gzipMagic): // by the time it is read, it may be a gzip file
+				f.stream = &stream{r: bytes.NewReader(head[:n])}
+				return f, nil
+			case !strings.HasPrefix(string(head[:n]), gzipMagic):
 				f.at = at
 				return f, nil
 			}
