@@ -121,7 +121,11 @@ func (e *encoder) text(v reflect.Value, layout string) (string, error) {
 		if !ok { // cannot happen: kindOf has checked it
 			return "", fmt.Errorf("%s is not a time.Time", v.Type())
 		}
-		return t.Format(cmp.Or(layout, e.opts.TimeLayout)), nil
+		layout = cmp.Or(layout, e.opts.TimeLayout)
+		if _, offset := t.Zone(); offset%60 != 0 && strings.Contains(layout, "07") { // Berlin's before 1893: most layouts have no seconds of an offset
+			t = t.UTC()
+		}
+		return t.Format(layout), nil
 	case duration:
 		return time.Duration(v.Int()).String(), nil
 	case boolean:

@@ -19,7 +19,8 @@ type SinkOptions struct {
 	Comma rune
 
 	// TimeLayout is the layout of [time.Time.Format] for the cells of a time. A
-	// layout in the field's tag replaces it. Empty means [time.RFC3339Nano].
+	// layout in the field's tag replaces it. Empty means [time.RFC3339Nano]. A time in a zone whose offset
+	// has seconds, as before 1893 in Berlin, is written in UTC if the layout has an offset.
 	TimeLayout string
 
 	// Null is the text of a nil pointer's cell. Empty means an empty cell.

@@ -156,6 +156,23 @@ func TestEncode_RoundTrip(t *testing.T) {
 	require.Equal(t, rows, got)
 }
 
+// A time is written as the moment that it is, also in a zone whose offset has seconds.
+func TestEncode_OffsetWithSeconds(t *testing.T) {
+	t.Parallel()
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	require.NoError(t, err)
+	type row struct {
+		At   time.Time
+		Text time.Time `csv:"text,layout=2006-01-02 15:04:05 -0700"`
+		Wall time.Time `csv:"wall,layout=2006-01-02 15:04:05"`
+	}
+	at := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).In(berlin)
+	e := newEncoder(reflect.TypeFor[row](), nil)
+	data, err := encodeRows(e, nil, []row{{at, at, at}, {at.AddDate(2000, 0, 0), at.AddDate(2000, 0, 0), at}}, nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, "0001-01-01T00:00:00Z,0001-01-01 00:00:00 +0000,0001-01-01 00:53:28\n2001-01-01T00:53:28+01:00,2001-01-01 00:53:28 +0100,0001-01-01 00:53:28\n", string(data))
+}
+
 // FuzzEncode requires that any text is read as it was written.
 func FuzzEncode(f *testing.F) {
 	for _, text := range []string{"", " ", "#", "a,b", "\"", "\n", "\r", "x\r\ny", "\uFEFF", "\\.", "\x00\xff", "é, \"\n"} {
