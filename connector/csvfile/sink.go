@@ -89,8 +89,9 @@ func (s *appendSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[
 
 // WriteFiles returns a target that writes each batch, with a header, to its own
 // file in the directory dir, named by the batch's ID. A file appears in one step. A
-// batch that is written again after a crash replaces its file. So no row is there
-// twice, as long as one process writes at a time. opts may be nil.
+// batch that is written again after a crash replaces its file. If the source has got
+// more records before that, or the flow another BatchSize, it is another batch, and the
+// rows of the first are in two files. [AppendTo] has each row once. opts may be nil.
 //
 // The directory must exist. Files that begin with a dot and end in ".tmp" are left
 // by a crash and can be removed.
