@@ -113,6 +113,28 @@ func TestAppendTo_Header(t *testing.T) {
 	require.ErrorContains(t, err, `does not begin with the header "Other"`)
 }
 
+// Records are not appended below a header of other columns, or of another order, in a compressed file either.
+func TestAppendTo_HeaderCompressed(t *testing.T) {
+	t.Parallel()
+	type turned struct{ B, A string }
+	path := filepath.Join(t.TempDir(), "out.csv.gz")
+	sink := newAppendSink[struct{ A, B string }](path, nil)
+	for i := range int64(2) { // the second time, the file is there
+		_, err := sink.Claim(t.Context(), "f", i)
+		require.NoError(t, err)
+		require.NoError(t, sink.WriteFenced(t.Context(), dataflow.FencedBatch[struct{ A, B string }]{Flow: "f", Fence: i, State: []byte(`{}`), Rows: make([]struct{ A, B string }, 2)}))
+	}
+	_, err := newAppendSink[turned](path, nil).Claim(t.Context(), "f", 3)
+	require.ErrorContains(t, err, `does not begin with the header "B,A"`)
+	_, err = newAppendSink[struct{ A, B, C string }](path, nil).Claim(t.Context(), "f", 3)
+	require.ErrorContains(t, err, `does not begin with the header "A,B,C"`)
+
+	plain := filepath.Join(t.TempDir(), "plain.csv.gz")
+	require.NoError(t, os.WriteFile(plain, []byte("B,A\n1,2\n3,4\n"), 0o600))
+	_, err = newAppendSink[turned](plain, nil).Claim(t.Context(), "f", 1)
+	require.ErrorContains(t, err, "is not compressed by gzip")
+}
+
 // all has a field of every kind that can be written.
 type all struct {
 	OK    bool

@@ -247,12 +247,25 @@ func (a *Appender) cut(f *os.File, length int64) error {
 	}
 }
 
+// requireHeader returns an error if an existing file begins with another header, so that records would be
+// read by the wrong columns.
 func (a *Appender) requireHeader(f *os.File, length int64) error {
-	if len(a.Header) == 0 || length == 0 || a.gzipped() {
+	if len(a.Header) == 0 || length == 0 {
 		return nil
 	}
+	text := io.Reader(io.NewSectionReader(f, 0, length))
+	if a.gzipped() {
+		unpacked, err := gzip.NewReader(text)
+		switch {
+		case errors.Is(err, gzip.ErrHeader):
+			return dataflow.Permanent(fmt.Errorf("%s is not compressed by gzip, as its name says: give the flow another path", f.Name()))
+		case err != nil:
+			return err
+		}
+		text = unpacked
+	}
 	head := make([]byte, len(a.Header))
-	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+	if _, err := io.ReadFull(text, head); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}
 	if !bytes.Equal(head, a.Header) {
