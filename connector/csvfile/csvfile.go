@@ -203,8 +203,8 @@ func (s *source[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (n in
 }
 
 // Notes says which files a read passes, although they may hold records that were not read.
-func (s *source[T]) Notes(_ context.Context, r dataflow.Request[Cursor]) ([]string, error) {
-	return s.place.Passed(r.From.File)
+func (s *source[T]) Notes(ctx context.Context, r dataflow.Request[Cursor]) ([]string, error) {
+	return s.place.Passed(ctx, r.From.File)
 }
 
 func isRecordError(err error) bool {

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -64,12 +65,13 @@ func (p Place) glob(pattern string) ([]string, error) {
 	return names, nil
 }
 
-// mostPassed is the number of files at which [Place.Passed] looks.
-const mostPassed = 10_000
+// mostPassed is the number of files, directly before the cursor's, at which [Place.Passed] looks. Each may be a
+// request to a server.
+const mostPassed = 1000
 
 // Passed returns a sentence if files before that of a cursor were changed after it was, or none. They
 // may hold records that no run reads: they came late, or grew.
-func (p Place) Passed(cursor string) ([]string, error) {
+func (p Place) Passed(ctx context.Context, cursor string) ([]string, error) {
 	if !p.many || cursor == "" {
 		return nil, nil
 	}
@@ -84,6 +86,9 @@ func (p Place) Passed(cursor string) ([]string, error) {
 	at, _ := slices.BinarySearch(names, cursor)
 	changed, example := 0, ""
 	for _, name := range names[max(0, at-mostPassed):at] {
+		if ctx.Err() != nil {
+			break
+		}
 		if stat, err := p.stat(name); err == nil && !stat.IsDir() && stat.ModTime().After(last.ModTime()) {
 			changed, example = changed+1, name
 		}
