@@ -113,7 +113,8 @@
 //
 // A key column of [Keyset] may be a number, text, bytes, date, datetime or timestamp.
 // Text has the order of its collation. Keys that are equal by the collation, such as 'a'
-// and 'A', end the read with an error, like two equal keys. Other writers may commit rows
+// and 'A', end the read with an error, like two equal keys. So does a key that is longer than what the
+// server sorts by: 256 characters or 1016 bytes, more with max_sort_length in the DSN. Other writers may commit rows
 // in another order than that of their keys, even if MySQL assigns the keys. So exclude
 // from the query the rows that are newer than the longest transaction. For a key of
 // several columns, create an index on all of them.

@@ -23,6 +23,7 @@ type mysqlKey struct {
 	literal func(any) (string, error)
 	arg     func(literal string) (any, error)
 	text    bool
+	bytes   bool
 }
 
 // mysqlKeyOf returns the mysqlKey for a column, chosen by the driver's name of its
@@ -45,7 +46,7 @@ func mysqlKeyOf(column *sql.ColumnType) (mysqlKey, error) {
 	case "CHAR", "VARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT":
 		return mysqlKey{read: asText, cast: "?", literal: textLiteral, arg: textArg, text: true}, nil
 	case "BINARY", "VARBINARY", "TINYBLOB", "BLOB", "MEDIUMBLOB", "LONGBLOB":
-		return mysqlKey{read: func(c string) string { return "hex(" + c + ")" }, cast: "unhex(?)", literal: hexLiteral, arg: hexArg}, nil
+		return mysqlKey{read: func(c string) string { return "hex(" + c + ")" }, cast: "unhex(?)", literal: hexLiteral, arg: hexArg, bytes: true}, nil
 	default:
 		return mysqlKey{}, dataflow.Permanent(fmt.Errorf("key column %q is of type %s, which MySQL sorts and compares differently: use a number, text, bytes, date or datetime, for example cast(… as char) as %s",
 			column.Name(), name, rowmap.Backtick(column.Name())))

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
@@ -57,6 +58,11 @@ func (keys mysqlKeys) collated() bool {
 	return slices.ContainsFunc(keys, func(k mysqlKey) bool { return k.text })
 }
 
+// ofBytes reports whether a key column is bytes, and none is text.
+func (keys mysqlKeys) ofBytes() bool {
+	return !keys.collated() && slices.ContainsFunc(keys, func(k mysqlKey) bool { return k.bytes })
+}
+
 // describe returns the columns of the query.
 func (s *keyset[T]) describe(ctx context.Context) ([]*sql.ColumnType, error) {
 	rows, err := s.db.QueryContext(ctx, s.query.DescribeQuery(), s.args...)
@@ -104,6 +110,14 @@ func (r *reader[T]) equalError(keys []string) error {
 		return r.query.Check(key, before)
 	}
 	return r.query.EqualError(before, key)
+}
+
+// tooLong reports whether bytes of a key are too long to sort. Of a key with a text, the server says so.
+func (r *reader[T]) tooLong(key []string) bool {
+	return r.longest > 0 && slices.ContainsFunc(key, func(literal string) bool {
+		digits, isBytes := strings.CutPrefix(literal, "x'")
+		return isBytes && len(digits)/2+rowmap.SortedBesides > r.longest
+	})
 }
 
 // timestamp returns the name of a timestamp column that is read into a time, or "".

@@ -24,6 +24,7 @@ type reader[T any] struct {
 	limit   rowmap.PageLimit // how much the next page may hold
 	columns []*sql.ColumnType
 	spelled bool            // checkSpellingBefore was called
+	longest int             // the bytes by which MySQL sorts, if the key has bytes and no text
 	differ  map[string]bool // the kinds of pairs of keys that checkTies has found to differ
 	texts   []string        // texts of times, as they are selected. MySQL: of dates that the calendar does not have
 	textOf  []int           // the places of their columns among the fields
@@ -114,6 +115,11 @@ func (r *reader[T]) open(ctx context.Context) error {
 	if column := timestamp(columns, r.fields.Names(), scanTargets(r.fields.Pointers(&r.scratch), true)); column != "" && r.mysql != nil {
 		if err := checkClock(ctx, r.db); err != nil {
 			return fmt.Errorf("column %q is a timestamp: %w", column, err)
+		}
+	}
+	if r.mysql.ofBytes() {
+		if err := r.db.QueryRowContext(ctx, "select @@max_sort_length").Scan(&r.longest); err != nil {
+			return err
 		}
 	}
 	if column := textColumn(columns, r.fields.Names()); column != "" && r.mysql != nil {
@@ -219,7 +225,7 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page, rowmap.PageWeight, er
 	for i := range texts {
 		dest, keysOnly = append(dest, nothing{}), append(keysOnly, &texts[i])
 	}
-	var same int64 // 1 if the key equals the previous one by the database's collation
+	var same int64 // 1 if the key equals the previous one by the database's collation, 2 if it is too long to sort
 	if r.mysql.collated() {
 		dest, keysOnly = append(dest, nothing{}), append(keysOnly, &same)
 	}
@@ -234,8 +240,11 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page, rowmap.PageWeight, er
 		if err := r.checkSpelling(page.Keys); err != nil {
 			return nil, weight, err
 		}
-		if same == 1 {
+		switch last := page.Keys[len(page.Keys)-len(r.keys):]; {
+		case same == 1:
 			return nil, weight, r.equalError(page.Keys)
+		case same == 2 || r.tooLong(last):
+			return nil, weight, r.query.LongError(last)
 		}
 		if len(r.rows) == r.limit.Rows {
 			page.More = true // the row after the page: only its key counts

@@ -15,7 +15,8 @@ type MySQL struct {
 	Casts []string
 	// Collated is true if a key column is text. Different texts may then be equal
 	// by the collation, and so have no order. A page has one more column at its
-	// end: 1 for a row whose key equals that of the row before it.
+	// end: 1 for a row whose key equals that of the row before it, and 2 for one whose
+	// key is longer than what the server sorts by.
 	Collated bool
 }
 
@@ -89,12 +90,27 @@ func (k *Keyset) collatedPageQuery(list []string, resumed bool) string {
 	for i, column := range same {
 		same[i] = column + " = lag(" + column + ") over w"
 	}
-	no := "0"
-	if k.MySQL == nil {
-		no = "false"
+	tie := "coalesce(" + strings.Join(same, " and ") + ", false)"
+	if k.MySQL != nil {
+		long := make([]string, len(same))
+		for i, column := range k.compared() {
+			// MariaDB sorts by a quarter as many characters of utf8mb4, whatever they weigh.
+			long[i] = "greatest(length(weight_string(" + column + ")) + " + strconv.Itoa(SortedBesides) + ", 4 * char_length(" + column + ")) > @@max_sort_length"
+		}
+		tie = "case when " + strings.Join(long, " or ") + " then 2 else " + tie + " end"
 	}
-	return "select " + strings.Join(list, ", ") + ", coalesce(" + strings.Join(same, " and ") + ", " + no + ") from (" +
+	return "select " + strings.Join(list, ", ") + ", " + tie + " from (" +
 		page + order + " limit " + strconv.Itoa(k.Limit()+1) + ") q window w as (" + order[1:] + ")" + order
+}
+
+// SortedBesides is how many of the bytes by which MySQL sorts are not of the value: bytes are sorted with their length.
+const SortedBesides = 8
+
+// LongError returns the error of a key that is longer than what MySQL and MariaDB sort by. Rows that differ only after
+// that come in any order, and those that come after the end of their page would be lost. See max_sort_length in their manuals.
+func (k *Keyset) LongError(key []string) error {
+	return dataflow.Permanent(fmt.Errorf("the key (%s) has a value that is too long to sort, %s: the server sorts rows by the first bytes of it (max_sort_length), and rows that differ only after that would be lost: "+
+		"add a greater max_sort_length to the DSN, such as max_sort_length=65536, or use a shorter key", strings.Join(k.Key, ", "), Clip(Text(key))))
 }
 
 // EqualError returns the error of two rows whose keys are equal by the database's

@@ -35,7 +35,9 @@ func TestKeyset_MySQL(t *testing.T) {
 		positional(upTo, upTo.CountQuery(true), []any{"x", "y", 7, 8, 9, 1, 2, 3}, "x", "y", 7, 7, 8, 8, 9, 1, 1, 2, 2, 3))
 
 	text := &rowmap.Keyset{SQL: "select * from t", Key: []string{"a", "b"}, PageSize: 10, MySQL: &rowmap.MySQL{Collated: true}}
-	require.Equal(t, "select x, coalesce(q.`a` = lag(q.`a`) over w and q.`b` = lag(q.`b`) over w, 0) from (select q.* from (\nselect * from t\n) q"+
+	require.Equal(t, "select x, case when greatest(length(weight_string(q.`a`)) + 8, 4 * char_length(q.`a`)) > @@max_sort_length"+
+		" or greatest(length(weight_string(q.`b`)) + 8, 4 * char_length(q.`b`)) > @@max_sort_length then 2"+
+		" else coalesce(q.`a` = lag(q.`a`) over w and q.`b` = lag(q.`b`) over w, false) end from (select q.* from (\nselect * from t\n) q"+
 		" where (q.`a` > ? or (q.`a` = ? and q.`b` > ?)) order by q.`a`, q.`b` limit 11) q window w as (order by q.`a`, q.`b`) order by q.`a`, q.`b`",
 		positional(text, text.PageQuery([]string{"x"}, true), []any{1, 2}, 1, 1, 2))
 }

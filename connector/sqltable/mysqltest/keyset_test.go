@@ -4,6 +4,7 @@ package mysqltest
 
 import (
 	"database/sql"
+	"fmt"
 	"math"
 	"strconv"
 	"testing"
@@ -362,3 +363,33 @@ func TestCharset(t *testing.T) {
 	}
 	require.Len(t, readAll(t, sqltable.Keyset[row](good, sqltable.Query{SQL: "select n, s from words", Key: []string{"s"}, PageSize: 1})), 3)
 }
+
+// The server sorts by the first bytes of a key only. Rows that differ after that come in any order, and reading on after
+// one of them would lose others.
+func TestKeyset_LongKeys(t *testing.T) {
+	t.Parallel()
+	c := config(t)
+	db := opened(t, c)
+	far := c.Clone()
+	far.Params["max_sort_length"] = "65536"
+	for table, most := range map[string]int{"varchar(2000)": 256, "longtext collate utf8mb4_bin": 256, "text collate utf8mb4_unicode_ci": 256, "text collate utf8mb4_uca1400_as_cs": 169, "varbinary(2000)": 1016, "longblob": 1016} {
+		name := "`" + table + "`"
+		execAll(t, db, "create table "+name+" (k "+table+", n int)",
+			fmt.Sprintf("insert into %s values (concat(repeat('x', %d), 'd'), 4), (concat(repeat('x', %[2]d), 'b'), 2), (concat(repeat('x', %[2]d), 'a'), 1), (concat(repeat('x', %[2]d), 'c'), 3)", name, most-1))
+		for _, size := range []int{1, 2, 10} {
+			query := sqltable.Query{SQL: "select n, k from " + name, Key: []string{"k"}, PageSize: size}
+			require.Equal(t, []numbered{{1}, {2}, {3}, {4}}, values(readAll(t, sqltable.Keyset[numbered](db, query))), "of a key that is sorted as a whole")
+			execAll(t, db, "update "+name+" set k = concat('x', k)")
+			for _, key := range [][]string{{"k"}, {"one", "k"}} {
+				query := sqltable.Query{SQL: "select n, 1 as one, k from " + name, Key: key, PageSize: size}
+				_, err := read(t, sqltable.Keyset[numberedOne](db, query), nil)
+				require.ErrorContains(t, err, "has a value that is too long to sort")
+				require.True(t, dataflow.IsPermanent(err))
+				resumeEverywhere(t, sqltable.Keyset[numberedOne](opened(t, far), query))
+			}
+			execAll(t, db, "update "+name+" set k = substring(k, 2)")
+		}
+	}
+}
+
+type numberedOne struct{ N, One int }
