@@ -60,6 +60,13 @@ func (b base) now() time.Time {
 	return time.Now() //nolint:forbidigo // the one place that reads the real clock
 }
 
+// passesSoon reports whether a small statement of the library's own that failed may be tried again. Such a
+// statement is too much for the server only while something is in its way, such as a lock.
+func (b base) passesSoon(err error) bool {
+	fault := b.store.Classify(err)
+	return fault.Passes() || fault == FaultTooMuch
+}
+
 // dueAt returns when a River job for a run is due that waits, by the clock that is behind. River's scheduler goes by the
 // clock of a process, and whoever takes the job up by the database's, as RunAfter does.
 func (b base) dueAt(run *Run, wait time.Duration) time.Time {

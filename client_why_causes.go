@@ -282,6 +282,9 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	case strange(job):
 		w.add(CauseNoWorker, run.ID, nil, "Run %d has been due since %s, and its River job %d has failed: a River client that works the queue %q does not have our worker: call Client.AddWorker for it, or give the flow a queue of its own. River's next try is due at %s.",
 			run.ID, w.at(run.RunAfter), job.ID, queue, w.at(job.ScheduledAt))
+	case job.State == rivertype.JobStateRetryable && job.ScheduledAt.After(w.now) && len(job.Errors) > 0:
+		w.add(CauseBackingOff, run.ID, nil, "Run %d has been due since %s, and its River job %d failed before the run began. River tries it again at %s; if that is far, the run gets another job in about a minute. The error was: %s",
+			run.ID, w.at(run.RunAfter), job.ID, w.at(job.ScheduledAt), stored.Clip(job.Errors[len(job.Errors)-1].Error))
 	case job.State != rivertype.JobStateRunning && job.ScheduledAt.Sub(w.now) > time.Minute:
 		w.add(CauseNotDue, run.ID, nil, "Run %d has been due since %s, and its River job %d waits until %s: River, a middleware of its client, or somebody has put it off. It gets another job in about a minute.", run.ID, w.at(run.RunAfter), job.ID, w.at(job.ScheduledAt))
 	default:

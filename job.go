@@ -177,6 +177,9 @@ func (j *DataFlowJob) outcome(ctx context.Context, log func() *slog.Logger, job 
 		return nil // the run was handed back, with a job of its own
 	case errors.Is(err, ErrStopped):
 		return river.JobSnooze(snoozeStopped)
+	case run == nil && ctx.Err() == nil && j.client.passesSoon(err): // nothing was claimed; River's backoff would grow to minutes
+		log().WarnContext(ctx, "dataflow: working a due run failed; trying again", slog.String(logError, err.Error()))
+		return river.JobSnooze(snoozeTrouble)
 	default:
 		return err // River's own backoff: the run is as it was
 	}

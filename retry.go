@@ -133,6 +133,7 @@ const (
 	snoozeBusy          = 2 * time.Second  // another run of the flow is in progress
 	snoozeFull          = 10 * time.Second // its pool, or its group, has no room; a new job comes once it has
 	snoozeStopped       = time.Second      // this process is stopping
+	snoozeTrouble       = time.Second      // the database is away, or something is in the way
 	snoozeNotRegistered = 5 * time.Second  // another process may have the code
 	soonest             = 100 * time.Millisecond
 )

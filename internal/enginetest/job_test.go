@@ -256,6 +256,40 @@ func TestDataFlowJob_Waits(t *testing.T) {
 	})
 }
 
+// While the database is away, or something is in its way, a job waits a second at a time for its claim. River's own
+// waits would grow to minutes.
+func TestDataFlowJob_Trouble(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"57P01", "57014", "55P03"} {
+		t.Run(code, func(inner *testing.T) {
+			inner.Parallel()
+			t := migratedPostgres(inner)
+			t.table("f")
+			j := t.working(onQueue("f", dataflow.Identity[int](), dataflow.FlowOptions{}))
+			for _, sql := range []string{
+				`create sequence claims`,
+				`create function refuse() returns trigger language plpgsql as $$ begin
+					if nextval('claims') <= 4 then raise exception 'as if' using errcode = '` + code + `'; end if;
+					return new; end $$`,
+				`create trigger refuse before update on dataflow_run for each row when (new.lease_no > old.lease_no) execute function refuse()`,
+			} {
+				require.NoError(t, t.exec(sql))
+			}
+			run, err := t.execute(j.client, "f")
+			require.NoError(t, err)
+			snoozed := j.next(run.RiverJobID)
+			require.Equal(t, rivertype.JobStateAvailable, snoozed.State, "River's own wait was taken: %v", snoozed.Errors)
+			require.Zero(t, snoozed.Attempt)
+			require.NotEmpty(t, j.logs.lines("working a due run failed; trying again"))
+			run, err = t.wait(j.client, run.ID)
+			require.NoError(t, err)
+			require.Equal(t, 1, run.Attempt)
+			require.Zero(t, run.Rescues)
+			t.requireExactly("f", 3)
+		})
+	}
+}
+
 // River tries a job again when the run is due again.
 func TestDataFlowJob_RetryAt(t *testing.T) {
 	t.Parallel()

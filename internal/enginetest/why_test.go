@@ -413,6 +413,10 @@ func TestWhy_JobElsewhere(t *testing.T) {
 		run, err = client.Trigger(t.Context(), "f", nil)
 		require.NoError(t, err)
 		text := func(after time.Duration) string { return time.Now().Add(after).UTC().Format(time.DateTime) }
+		failed := `'[{"attempt": 1, "at": "2026-11-30T12:00:00Z", "error": "permission denied", "trace": ""}]'`
+		if t.isPostgres {
+			failed = `array[` + failed + `::jsonb -> 0]`
+		}
 		for _, c := range []struct {
 			job, want string
 			code      dataflow.CauseCode
@@ -420,6 +424,7 @@ func TestWhy_JobElsewhere(t *testing.T) {
 			{"state = 'available'", `waits for a free worker: it should start any moment`, dataflow.CauseStarting},
 			{"state = 'pending'", `is pending, where no worker takes it: a hook of River's client or somebody has set that. Once River's JobRetry is called`, dataflow.CauseNoWorker},
 			{"state = 'scheduled', attempted_at = '" + text(0) + "', scheduled_at = '" + text(time.Hour) + "'", `River, a middleware of its client, or somebody has put it off`, dataflow.CauseNotDue},
+			{"state = 'retryable', scheduled_at = '" + text(30*time.Second) + "', errors = " + failed, `failed before the run began. River tries it again at 2`, dataflow.CauseBackingOff},
 			{"state = 'available', scheduled_at = '" + text(0) + "', queue = 'nobody'", `waits in the River queue "nobody", which no live process works`, dataflow.CauseNoWorker},
 		} {
 			require.NoError(t, t.exec(fmt.Sprintf("update river_job set %s where id = %d", c.job, run.RiverJobID)))
