@@ -275,7 +275,7 @@ func (a *attempt) reclaim(ctx context.Context) error {
 		err = fmt.Errorf("look at the checkpoint: %w", err)
 	}
 	switch {
-	case err != nil && a.store.Classify(err) == FaultConflict:
+	case err != nil && a.passesSoon(err):
 		return Transient(err) // nothing is lost by another look
 	case err != nil:
 		return err

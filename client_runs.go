@@ -66,7 +66,7 @@ func (c *Client) Wait(ctx context.Context, id int64) (*Run, error) {
 		case err == nil:
 			seen, last = run, time.Now() //nolint:forbidigo // as above
 		case ctx.Err() != nil:
-		case !c.store.Classify(err).Passes() || time.Since(last) > troubleWindow:
+		case !c.passesSoon(err) || time.Since(last) > troubleWindow:
 			return nil, public(fmt.Errorf("wait for run %d: %w", id, err))
 		}
 		select {

@@ -81,7 +81,7 @@ func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, *N
 		if err == nil && answer.Run == nil && lost {
 			answer.Run, err = e.ended(ctx, p)
 		}
-		if err == nil || !e.client.store.Classify(err).Passes() {
+		if err == nil || !e.client.passesSoon(err) {
 			return answer.Run, answer.Next, err
 		}
 		lost = true

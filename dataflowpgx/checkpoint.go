@@ -29,7 +29,16 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	}
 	tag, moveErr := results.Exec()
 	status.Held = status.Held && tag.RowsAffected() == 1
-	return status, letters.lacks(errors.Join(err, moveErr, results.Close()))
+	return status, letters.lacks(inTheWay(errors.Join(err, moveErr, results.Close())))
+}
+
+// inTheWay marks the error of a checkpoint's own statements as passing if they took too long. Being small, they
+// waited for something, such as a lock: a smaller batch would not help.
+func inTheWay(err error) error {
+	if decision, ok := sqlstate.Of(err); ok && decision == sqlstate.Batch {
+		return dataflow.Transient(err)
+	}
+	return err
 }
 
 // queueCheckpoint queues the statements of a checkpoint: those of its dead letters, which
@@ -103,10 +112,10 @@ func answerOf(ctx context.Context, results pgx.BatchResults, letters queuedLette
 	var moved bool
 	err := letters.answers(results)
 	if err == nil {
-		err = results.QueryRow().Scan(&status.CancelRequested)
+		err = inTheWay(results.QueryRow().Scan(&status.CancelRequested))
 	}
 	if err == nil {
-		err = results.QueryRow().Scan(&moved)
+		err = inTheWay(results.QueryRow().Scan(&moved))
 	}
 	if err != nil {
 		_ = results.Close() // it has the same error

@@ -106,6 +106,42 @@ func TestTrouble_Locked(t *testing.T) {
 	db.exactly(30)
 }
 
+// A statement of the library's own that took too long waited for something, such as a lock. It is tried again as it is.
+func TestTrouble_TooLong(t *testing.T) {
+	t.Parallel()
+	for what, where := range map[string]string{
+		"checkpoint": `dataflow_checkpoint for each row when (new.cursor::text is distinct from old.cursor::text)`,
+		"end":        `dataflow_run for each row when (new.state = 'success')`,
+	} {
+		t.Run(what, func(inner *testing.T) {
+			inner.Parallel()
+			t := migratedPostgres(inner)
+			t.table("numbers")
+			for _, sql := range []string{
+				`create sequence tries`,
+				`create function refuse() returns trigger language plpgsql as $$ begin
+					if nextval('tries') <= 5 then raise exception 'as if' using errcode = '57014'; end if;
+					return new; end $$`,
+				`create trigger refuse before update on ` + where + ` execute function refuse()`,
+			} {
+				require.NoError(t, t.exec(sql))
+			}
+			logs := newLogs()
+			flow := flowTo("numbers", 30, dataflow.Identity[int](), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}, MaxAttempts: 1})
+			client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: logs.logger()})
+			require.NoError(t, client.Register(t.Context()))
+			run, err := t.execute(client, "numbers")
+			require.NoError(t, err)
+			require.Equal(t, dataflow.RunSuccess, run.State)
+			require.Equal(t, 1, run.Attempt)
+			require.Empty(t, run.Errors)
+			require.Greater(t, t.number(`select last_value from tries`), int64(5))
+			require.Empty(t, logs.lines("writing it in parts"))
+			t.exactly(30)
+		})
+	}
+}
+
 // While trouble lasts, the run says what it waits for. Afterwards it does not.
 func TestTrouble_Told(t *testing.T) {
 	t.Parallel()
