@@ -288,7 +288,7 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	case job.State != rivertype.JobStateRunning && job.ScheduledAt.Sub(w.now) > time.Minute:
 		w.add(CauseNotDue, run.ID, nil, "Run %d has been due since %s, and its River job %d waits until %s: River, a middleware of its client, or somebody has put it off. It gets another job in about a minute.", run.ID, w.at(run.RunAfter), job.ID, w.at(job.ScheduledAt))
 	default:
-		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment%s.", run.ID, w.at(run.RunAfter), job.ID, queue, seen)
+		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment%s.%s", run.ID, w.at(run.RunAfter), job.ID, queue, seen, w.strangers(queue))
 	}
 	return nil
 }
@@ -315,6 +315,21 @@ func (w *why) worksQueue(ctx context.Context, rc River, queue string) (worked bo
 		return false, "", err
 	}
 	return true, ", if the service's River client still works that queue: River heard of a worker last at " + queues[i].SeenAt.UTC().Format(time.RFC3339), nil
+}
+
+// strangers says which processes work a queue without the flow's code. Each time that one of them takes a job of the
+// flow, it puts the job off.
+func (w *why) strangers(queue string) string {
+	var ids []string
+	for _, p := range w.processes {
+		if slices.Contains(p.Queues, queue) && !slices.Contains(p.Flows, w.flow.Name) {
+			ids = append(ids, p.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" Of the processes that work this queue, %s do not have the flow's code: whoever of them takes the job puts it off for %s, again and again. Give the flow a queue of its own.", stored.Clip(strings.Join(ids, ", ")), snoozeNotRegistered)
 }
 
 // addQueue says what is to be done about a queue that nobody works, if a service has its own River client.

@@ -20,7 +20,8 @@ const DefaultQueue = "active_data_flow"
 // JobQueue works runs by River jobs: in any process whose client has the flow's code
 // and works the queue. The zero value is ready to use.
 type JobQueue struct {
-	// Queue is the River queue. Empty: "active_data_flow".
+	// Queue is the River queue. Empty: "active_data_flow". Services that share a database need different ones:
+	// a process that takes a job of a flow whose code it lacks puts it off for five seconds, again and again.
 	Queue string
 	// Priority is River's: 1, the highest, to 4. 0: none, which River takes as 1.
 	Priority int

@@ -394,6 +394,26 @@ func TestWhy_QueueOfAStranger(t *testing.T) {
 	})
 }
 
+// Two services share a queue. The one that lacks a flow's code takes its jobs too, and puts them off.
+func TestWhy_QueueShared(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		conf := t.withQueue("chores")
+		conf.Workers = river.NewWorkers()
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{named("f", dataflow.JobQueue{Queue: "etl"})}})
+		require.NoError(t, client.AddWorker(conf.Workers))
+		t.joined(client, conf)
+		t.started(client)
+		other := t.working(named("g", dataflow.JobQueue{Queue: "etl"}))
+		run, err := client.Trigger(t.Context(), "f", nil)
+		require.NoError(t, err)
+		require.Zero(t, other.next(run.RiverJobID).Attempt)
+		_, text := t.causes(client, "f")
+		require.Contains(t, text, "Of the processes that work this queue, ")
+		require.Contains(t, text, " do not have the flow's code: whoever of them takes the job puts it off for 5s, again and again. Give the flow a queue of its own.")
+	})
+}
+
 // A hook or middleware of the service, or somebody with SQL, may change the job of a run. Why looks at the job.
 func TestWhy_JobElsewhere(t *testing.T) {
 	t.Parallel()
