@@ -92,7 +92,11 @@ func (r *reader[T]) fetchRow(ctx context.Context, rel *relation[T], row *tuple) 
 				row.values[at[k]], row.absent[at[k]] = slices.Clone(value), false
 			}
 		}
-		_, err = result.Close()
+		if _, err = result.Close(); err != nil || found {
+			return err
+		}
+		anew, err := rewritten(ctx, tx, rel.of)
+		seen = !anew
 		return err
 	})
 	return seen, found, err

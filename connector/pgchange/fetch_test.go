@@ -63,6 +63,49 @@ func TestStream_FilterPassedByUpdate(t *testing.T) {
 	require.Equal(t, []int{9000, 0, 9000, 1}, big(items), "14 is gone when it is read")
 }
 
+// A load, and a large value that is read from the table, wait for an alter table that writes the table
+// anew. To their snapshot the table is empty then, and they read again.
+func TestStream_WrittenAnew(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", largeTable, `create publication p for table item`)
+	source := pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s", ChunkSize: 2})
+	f := follow(t, source, nil)
+	at := f.mark(func(p pgchange.Position) bool { return p.After != nil })
+	f.stop()
+	idle(t, pool)
+	var got []item[item1]
+	altered := func(follows func()) { // commits when a query of the stream waits for it
+		t.Helper()
+		tx, err := pool.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), `alter table item add made double precision default random()`)
+		require.NoError(t, err)
+		follows()
+		require.Eventually(t, func() bool {
+			select {
+			case it := <-f.items:
+				if !it.Mark {
+					got = append(got, it)
+				}
+			default:
+			}
+			return len(rows(t, pool, `select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like 'select%from only %'`)) == 1
+		}, patience, poll)
+		require.NoError(t, tx.Commit(t.Context()))
+	}
+	altered(func() { f = follow(t, source, &at) })
+	require.Equal(t, []int{9000, 9000, 9000, 9000, 9000, 9000, 9000, 9000}, big(f.next(8)))
+	f.stop()
+	idle(t, pool)
+	exec(t, pool, `alter table item drop made`, `update item set id = -1 where id = 10`, `update item set id = -2 where id = 9`, `update item set id = -3 where id = 8`)
+	f = follow(t, source, &at)
+	got = f.next(1)
+	altered(func() {})
+	got = append(got, f.next(3-len(got))...)
+	require.Equal(t, []int{9000, 9000, 9000}, big(got))
+}
+
 // A stream without a load needs no right to read the table, unless a large value must be read.
 func TestStream_FilterNeedsSelect(t *testing.T) {
 	t.Parallel()

@@ -93,8 +93,7 @@ func (r *reader[T]) firstChunk(ctx context.Context, t *table) (*chunk[T], error)
 	return c, err
 }
 
-// readChunk reads the next rows of a table. It returns nil if the snapshot does not see yet
-// what was read from the log.
+// readChunk reads the next rows of a table. It returns nil if they must be read again: see readRows.
 func (r *reader[T]) readChunk(ctx context.Context, t *table) (*chunk[T], error) {
 	c, err := r.readRows(ctx, t)
 	if err != nil || c == nil {
@@ -110,7 +109,7 @@ func (r *reader[T]) readChunk(ctx context.Context, t *table) (*chunk[T], error) 
 }
 
 // readRows reads the next rows of a table, and what the query has seen. It returns nil if that
-// is not yet what was read from the log.
+// is not yet what was read from the log, or if the table was written anew meanwhile.
 func (r *reader[T]) readRows(ctx context.Context, t *table) (*chunk[T], error) {
 	c := &chunk[T]{of: t}
 	err := pgx.BeginTxFunc(ctx, r.control, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
@@ -134,9 +133,30 @@ func (r *reader[T]) readRows(ctx context.Context, t *table) (*chunk[T], error) {
 				return nil
 			}
 		}
-		return r.query(ctx, tx, c)
+		if err := r.query(ctx, tx, c); err != nil {
+			return err
+		}
+		anew, err := rewritten(ctx, tx, t)
+		if anew {
+			c = nil
+		}
+		return err
 	})
 	return c, err
+}
+
+// rewrittenQuery reports whether a table, or a partition of it, has another file now than in the snapshot.
+const rewrittenQuery = `
+select coalesce(bool_or(pg_catalog.pg_relation_filenode(c.oid) is distinct from c.relfilenode), false) from pg_catalog.pg_class c
+where c.relkind = 'r' and (c.oid = $1 or c.oid in (select relid from pg_catalog.pg_partition_tree($1::oid::regclass)))`
+
+// rewritten reports whether a table was written anew after a transaction's snapshot, as by alter table … type,
+// for which a query of it may have waited. To this snapshot the table seems empty.
+func rewritten(ctx context.Context, tx pgx.Tx, t *table) (anew bool, err error) {
+	if err := tx.QueryRow(ctx, rewrittenQuery, t.oid).Scan(&anew); err != nil {
+		return false, fmt.Errorf("look whether the table was written anew: %w", err)
+	}
+	return anew, nil
 }
 
 // unseenQuery counts transactions whose commit is in the log and not visible yet, because they

@@ -23,6 +23,9 @@ func (r *reader[T]) previewRows(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("load table %s: %w", t.name, err)
 		}
+		if c == nil { // it was written anew meanwhile
+			continue
+		}
 		if err := r.pend(ctx, c); err != nil {
 			return err
 		}
