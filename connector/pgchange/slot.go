@@ -296,7 +296,7 @@ func (s *stream) startError(ctx context.Context, control *pgx.Conn, err error) e
 // streamError explains an error with which the server ends the stream.
 func (s *stream) streamError(ctx context.Context, control *pgx.Conn, err error) error {
 	var missing *pgconn.PgError // 42704 may also be of another object, such as a type
-	ofPublication := errors.As(err, &missing) && missing.Code == "42704" && strings.Contains(missing.Message, s.options.Publication)
+	ofPublication := errors.As(err, &missing) && missing.Code == "42704" && missing.Routine == "get_publication_oid"
 	err = fmt.Errorf("slot %q: %w", s.options.Slot, err)
 	if !ofPublication {
 		return err
