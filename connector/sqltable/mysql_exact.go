@@ -1,7 +1,6 @@
 package sqltable
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"math/big"
@@ -15,13 +14,14 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// mysqlTypes are the types of a table's columns, by their names in lower case. They are looked up for each batch, and
-// only if there is a value that MySQL may store as another one.
-type mysqlTypes map[string]string
-
 // checkValues returns an error if strict mode would let MySQL store a value of a row as another one: a part of a number,
-// a text without the blanks at its end, another label of an enum, or the time of the write in place of NULL.
-func (s *mysqlSink[T]) checkValues(ctx context.Context, tx sqlTx, types *mysqlTypes, row int, values []any) error {
+// a text without the blanks at its end, another label of an enum, or the time of the write in place of NULL. It goes by
+// the types that the table had when it was checked.
+func (s *mysqlSink[T]) checkValues(row int, values []any) error {
+	t := s.table.Load()
+	if t == nil {
+		return nil
+	}
 	for i, v := range values {
 		if b, ok := v.([]byte); ok {
 			v = string(b)
@@ -32,16 +32,7 @@ func (s *mysqlSink[T]) checkValues(ctx context.Context, tx sqlTx, types *mysqlTy
 		if !mayChange(v) && !s.delicate(i, v) {
 			continue
 		}
-		c := &s.sink.fields.Columns[i]
-		if *types == nil {
-			*types = make(mysqlTypes)
-			if err := eachPair(ctx, tx, mysqlColumnTypes, s.schema(), s.sink.name[len(s.sink.name)-1], func(column, columnType string) {
-				(*types)[strings.ToLower(column)] = columnType
-			}); err != nil {
-				return fmt.Errorf("look up the table: %w", err)
-			}
-		}
-		declared := (*types)[strings.ToLower(c.Name)]
+		c, declared := &s.sink.fields.Columns[i], t.written[i].declared
 		becomes := mysqlChange(v, declared)
 		if becomes == "" && s.sink.upsert && slices.Contains(s.sink.key, c.Name) {
 			becomes = mysqlKeyChange(v, declared)
@@ -70,7 +61,7 @@ func valueText(v any) string {
 func (s *mysqlSink[T]) checkClock(i int, v any) error {
 	t := s.table.Load()
 	at, isTime := v.(time.Time)
-	if !isTime || t == nil || t.clock == nil || t.written[i] != "timestamp" {
+	if !isTime || t == nil || t.clock == nil || t.written[i].name != "timestamp" {
 		return nil
 	}
 	if err := checkRepeated(at.In(t.clock)); err != nil {
@@ -85,14 +76,14 @@ func (s *mysqlSink[T]) delicate(i int, v any) bool {
 	if t == nil || i >= len(t.written) {
 		return false
 	}
-	switch text, isText := v.(string); t.written[i] {
+	switch text, isText := v.(string); t.written[i].name {
 	case "enum", "set":
 		return isText
 	case "year", "time":
 		return v != nil
 	case "datetime", "timestamp":
 		_, isTime := v.(time.Time)
-		return isText && strings.Contains(text, ".") || isTime && s.sink.upsert || v == nil && t.written[i] == "timestamp"
+		return isText && strings.Contains(text, ".") || isTime && s.sink.upsert || v == nil && t.written[i].name == "timestamp"
 	default:
 		return false
 	}

@@ -1,6 +1,7 @@
 package sqltable
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"encoding/json"
@@ -48,11 +49,12 @@ func (s *mysqlSink[T]) writeRows(ctx context.Context, tx sqlTx, rows []T) error 
 		return err
 	}
 	all := reflect.ValueOf(rows)
-	var types mysqlTypes
 	for i := range rows {
 		values, bytes, err := s.row(all.Index(i), i)
 		if err == nil {
-			err = s.checkValues(ctx, tx, &types, i, values)
+			if err = s.checkValues(i, values); err != nil {
+				err = cmp.Or(s.checkStillTyped(ctx, tx), err) // by the types of now, it may be good
+			}
 		}
 		if err != nil {
 			return err

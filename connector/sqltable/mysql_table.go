@@ -15,8 +15,8 @@ import (
 // mysqlTable describes a table by MySQL's catalog.
 type mysqlTable struct {
 	columns      []string       // none if there is no such table
-	types        []string       // of the columns
-	written      []string       // the types of the written columns, in their order
+	types        []columnType   // of the columns
+	written      []columnType   // the types of the written columns, in their order
 	clock        *time.Location // in which times are written into columns of type timestamp, nil if there are none
 	timestamps   []string       // the columns of type timestamp
 	engine       string         // "" for a view
@@ -27,6 +27,12 @@ type mysqlTable struct {
 	repeats      []string          // the columns that have one default for all rows of a statement
 }
 
+// columnType is a column's type.
+type columnType struct {
+	name     string // in lower case, such as decimal
+	declared string // such as decimal(10,2) not null
+}
+
 // uniqueIndex is a unique index, or the primary key.
 type uniqueIndex struct {
 	name    string
@@ -34,12 +40,9 @@ type uniqueIndex struct {
 }
 
 const (
-	mysqlColumns = `select column_name, data_type from information_schema.columns
-		where table_schema = coalesce(?, database()) and table_name = ? order by ordinal_position`
-
-	mysqlColumnTypes = `select column_name, concat(column_type, if(coalesce(character_set_name, 'utf8') like 'utf8%', '', concat(' character set ', character_set_name)),
+	mysqlColumns = `select column_name, concat(column_type, if(coalesce(character_set_name, 'utf8') like 'utf8%', '', concat(' character set ', character_set_name)),
 		if(is_nullable = 'NO', ' not null', '')) from information_schema.columns
-		where table_schema = coalesce(?, database()) and table_name = ?`
+		where table_schema = coalesce(?, database()) and table_name = ? order by ordinal_position`
 
 	mysqlEngine = `select coalesce(t.engine, ''), coalesce(e.transactions, 'YES') from information_schema.tables t
 		left join information_schema.engines e on e.engine = t.engine
@@ -65,12 +68,7 @@ const (
 // tableOf looks up a table. A nil schema means the session's database.
 func tableOf(ctx context.Context, q queryer, schema any, name string) (*mysqlTable, error) {
 	t := &mysqlTable{}
-	err := eachPair(ctx, q, mysqlColumns, schema, name, func(column, dataType string) {
-		t.columns, t.types = append(t.columns, column), append(t.types, dataType)
-		if strings.EqualFold(dataType, "timestamp") {
-			t.timestamps = append(t.timestamps, column)
-		}
-	})
+	err := t.lookUpColumns(ctx, q, schema, name)
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +93,20 @@ func tableOf(ctx context.Context, q queryer, schema any, name string) (*mysqlTab
 		return nil, err
 	}
 	return t, t.lookUpUnique(ctx, q, schema, name)
+}
+
+// lookUpColumns looks up the columns and their types.
+func (t *mysqlTable) lookUpColumns(ctx context.Context, q queryer, schema any, name string) error {
+	return eachPair(ctx, q, mysqlColumns, schema, name, func(column, declared string) {
+		is := columnType{declared: declared}
+		if parts := columnTypePattern.FindStringSubmatch(strings.ToLower(declared)); parts != nil {
+			is.name = parts[1]
+		}
+		t.columns, t.types = append(t.columns, column), append(t.types, is)
+		if is.name == "timestamp" {
+			t.timestamps = append(t.timestamps, column)
+		}
+	})
 }
 
 // lookUpUnique looks up the unique indexes. MariaDB adds the end of a row to each of them, which is the same for all
@@ -166,11 +178,11 @@ func (s *mysqlSink[T]) check(ctx context.Context) error {
 }
 
 // writtenTypes returns the types of the written columns, in their order. One that the table lacks has none.
-func (s *mysqlSink[T]) writtenTypes(t *mysqlTable) []string {
-	types := make([]string, len(s.sink.fields.Columns))
+func (s *mysqlSink[T]) writtenTypes(t *mysqlTable) []columnType {
+	types := make([]columnType, len(s.sink.fields.Columns))
 	for i, c := range s.sink.fields.Columns {
 		if at := slices.IndexFunc(t.columns, func(name string) bool { return strings.EqualFold(name, c.Name) }); at >= 0 {
-			types[i] = strings.ToLower(t.types[at])
+			types[i] = t.types[at]
 		}
 	}
 	return types
@@ -183,9 +195,7 @@ func (s *mysqlSink[T]) checkStillTyped(ctx context.Context, tx sqlTx) error {
 	if known == nil {
 		return nil
 	}
-	err := eachPair(ctx, tx, mysqlColumns, s.schema(), s.sink.name[len(s.sink.name)-1], func(column, dataType string) {
-		t.columns, t.types = append(t.columns, column), append(t.types, dataType)
-	})
+	err := t.lookUpColumns(ctx, tx, s.schema(), s.sink.name[len(s.sink.name)-1])
 	if err == nil && !slices.Equal(s.writtenTypes(t), known.written) {
 		s.checked.Store(false)
 		err = dataflow.Transient(errors.New("the types of its columns have changed; writing the batch again"))

@@ -90,7 +90,7 @@ func (s *mysqlSink[T]) checkNewer(ctx context.Context, t *mysqlTable) error {
 	if i < 0 {
 		return nil // checkColumns has said so
 	}
-	typ := strings.ToLower(t.types[i])
+	typ := t.types[i].name
 	s.enum.Store(typ == "enum")
 	const remedy = `use another column, or call OnlyIfNewer("") of the target, so that backfills and replays replace rows of any age, too`
 	switch {

@@ -114,19 +114,33 @@ func TestUpsertTo_Retyped(t *testing.T) {
 		N int64
 		V string
 	}
-	other := setup(t, "create table numbers (n bigint primary key, v varchar(40))")
-	target := sqltable.UpsertTo[record](other, "numbers", "n")
-	run := func(name string, rows ...record) *dataflow.Run {
-		flow := dataflow.NewFlow(name, memory.Slice(rows), dataflow.Identity[record](), target, &dataflow.FlowOptions{OnBadRecord: dataflow.SkipUpTo(9), MaxAttempts: 1})
-		run, err := clientOf(t, dataflowsqlite.New(dbtest.SQLite(t)), flow).Trigger(t.Context(), name, nil)
-		require.NoError(t, err)
-		return run
+	for _, c := range []struct {
+		typ, value, newType string
+		values              [2]string
+		dropped             int64
+		stored              string
+	}{
+		{"varchar(40)", "2024-01-01 10:00:00", "datetime", [2]string{"2024-01-01 10:00:00.7", "2024-01-01 10:00:01"}, 1, "1,3"},
+		{"decimal(10,2)", "1.50", "decimal(10,1)", [2]string{"1.25", "1.5"}, 1, "1,3"},
+		{"decimal(10,1)", "1.5", "decimal(10,2)", [2]string{"1.25", "1.5"}, 0, "1,2,3"},
+	} {
+		t.Run(c.newType, func(t *testing.T) {
+			t.Parallel()
+			other := setup(t, "create table numbers (n bigint primary key, v "+c.typ+")")
+			target := sqltable.UpsertTo[record](other, "numbers", "n")
+			run := func(name string, rows ...record) *dataflow.Run {
+				flow := dataflow.NewFlow(name, memory.Slice(rows), dataflow.Identity[record](), target, &dataflow.FlowOptions{OnBadRecord: dataflow.SkipUpTo(9), MaxAttempts: 1})
+				run, err := clientOf(t, dataflowsqlite.New(dbtest.SQLite(t)), flow).Trigger(t.Context(), name, nil)
+				require.NoError(t, err)
+				return run
+			}
+			require.Zero(t, run("before", record{1, c.value}).Counters.Dropped)
+			_, err := other.ExecContext(t.Context(), "alter table numbers modify v "+c.newType)
+			require.NoError(t, err)
+			require.Equal(t, c.dropped, run("after", record{2, c.values[0]}, record{3, c.values[1]}).Counters.Dropped)
+			var ids string
+			require.NoError(t, other.QueryRowContext(t.Context(), "select group_concat(n order by n) from numbers").Scan(&ids))
+			require.Equal(t, c.stored, ids)
+		})
 	}
-	require.Zero(t, run("before", record{1, "2024-01-01 10:00:00"}).Counters.Dropped)
-	_, err := other.ExecContext(t.Context(), "alter table numbers modify v datetime")
-	require.NoError(t, err)
-	require.EqualValues(t, 1, run("after", record{2, "2024-01-01 10:00:00.7"}, record{3, "2024-01-01 10:00:01"}).Counters.Dropped)
-	var ids string
-	require.NoError(t, other.QueryRowContext(t.Context(), "select group_concat(n order by n) from numbers").Scan(&ids))
-	require.Equal(t, "1,3", ids)
 }
