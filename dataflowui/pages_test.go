@@ -325,4 +325,7 @@ func TestNew_SearchAndState(t *testing.T) {
 		page := s.page("/?q=" + c.name + "&state=" + c.state)
 		require.Equal(t, c.shown, strings.Contains(page, ">"+c.name+"</a>"), "%+v", c)
 	}
+	_, err = s.client.Pause(t.Context(), "failing", "ann", "a test")
+	require.NoError(t, err)
+	require.Regexp(t, `<span class="state failed">[^<]*</span> <span class="state cancelled">paused</span>`, s.page("/?q=failing"))
 }
