@@ -36,8 +36,8 @@ type Run struct {
 	// EndedAt is when the run reached success, failed or cancelled, nil before that.
 	EndedAt *time.Time
 
-	// Attempt counts the attempts that have started. MaxAttempts is how many there may
-	// be.
+	// Attempt counts the attempts that have started, without those that were handed back or
+	// whose end spent none. MaxAttempts is how many there may be.
 	Attempt     int
 	MaxAttempts int
 	// Worker is the Config.ID of the client that works the run, or worked it last.
@@ -85,9 +85,10 @@ type Run struct {
 	Error  string
 	Errors []AttemptError
 
-	// WaitsFor is what the run waits for now, and WaitsSince since when: a pending run for
-	// connections of a pool or for another run, a run in progress for its source. Empty and nil: for nothing
-	// that a process has told.
+	// WaitsFor is what the run waits for now, as a text for people, and WaitsSince since when: a
+	// pending run for connections of a pool, its group or another run; a run in progress for its
+	// source, transform or sink, for trouble that should pass, or for the ranges of a first load.
+	// Empty and nil: for nothing that a process has told.
 	WaitsFor   string
 	WaitsSince *time.Time
 
@@ -222,11 +223,11 @@ func (e *endedError) Error() string {
 
 // AttemptError is the error of one attempt at a run.
 type AttemptError struct {
-	Attempt int       `json:"attempt"`
-	At      time.Time `json:"at"`
-	Worker  string    `json:"worker"`
+	Attempt int       `json:"attempt"` // which of the run's it was, from 1
+	At      time.Time `json:"at"`      // when it ended
+	Worker  string    `json:"worker"`  // the Config.ID of the client that worked it
 	Error   string    `json:"error"`
-	Stack   string    `json:"stack,omitempty"`
+	Stack   string    `json:"stack,omitempty"` // the goroutine's, after a panic; otherwise empty
 }
 
 // Counters count the input records of a run or a flow. Every record that was read is in
