@@ -41,6 +41,7 @@ func (p *columnPlan) readError(raw []byte, err error) error {
 	text := strings.ReplaceAll(addresses.ReplaceAllString(err.Error(), "…"), "into **", "into *")
 	text = strings.ReplaceAll(text, "into *"+into.String(), "into "+into.String())
 	if value := p.valueText(raw); value != "" {
+		text = structs.ReplaceAllString(text, "it")
 		text += fmt.Sprintf(" (%q of type %s)", rowmap.Clip(value), nameOfType(p.m, oid))
 	} else {
 		text += fmt.Sprintf(" (type %s)", nameOfType(p.m, oid))
@@ -86,6 +87,9 @@ func nameOfType(m *pgtype.Map, oid uint32) string {
 
 // addresses are what pgx prints of a pointer.
 var addresses = regexp.MustCompile(`\(?0x[0-9a-f]{6,}\)?`)
+
+// structs are values as fmt prints them, such as a numeric by its parts, which say nothing beside its text.
+var structs = regexp.MustCompile(`&\{[^{}]*\}`)
 
 // writeError says which value of which type cannot be written to the column, and which Go type
 // would do.

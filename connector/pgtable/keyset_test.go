@@ -189,7 +189,7 @@ func TestKeyset_BadRowGoesOn(t *testing.T) {
 		W  string
 	}
 	source := pgtable.Keyset[row](pool, pgtable.Query{
-		SQL: `select * from (values (1, 1, 'a'), (2, 70000, 'b'), (3, 3, null), (4, 4, 'd')) v (id, v, w)`, Key: []string{"id"}, PageSize: 3,
+		SQL: `select * from (values (1, 1, 'a'), (2, 70000, 'b'), (3, 3, null), (4, 4, 'd'), (5, 2.5, 'e')) v (id, v, w)`, Key: []string{"id"}, PageSize: 3,
 	})
 	var good []row
 	var bad []string
@@ -206,8 +206,9 @@ func TestKeyset_BadRowGoesOn(t *testing.T) {
 	}
 	require.Equal(t, []row{{1, 1, "a"}, {4, 4, "d"}}, good)
 	require.Equal(t, []string{
-		`2: read record 2: column "v": 70000 is greater than maximum value for int16 ("70000" of type int4): use *int64, or *string for "v"::text`,
+		`2: read record 2: column "v": 70000 is greater than maximum value for int16 ("70000" of type numeric): use pgtype.Numeric, or *string for "v"::text`,
 		`3: read record 3: column "w": cannot read NULL of type text into string: use *string`,
+		`5: read record 5: column "v": cannot convert it to integer ("2.5" of type numeric): use pgtype.Numeric, or *string for "v"::text`,
 	}, bad)
 }
 
