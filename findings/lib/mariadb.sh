@@ -15,9 +15,9 @@ stop_mariadb() {
 }
 trap stop_mariadb EXIT
 
-mariadb_run() { env LD_LIBRARY_PATH="$mariadb_dir/root/usr/lib/x86_64-linux-gnu:$mariadb_dir/root/lib/x86_64-linux-gnu" "$@"; }
+mariadb_libraries() { echo "LD_LIBRARY_PATH=$mariadb_dir/root/usr/lib/x86_64-linux-gnu:$mariadb_dir/root/lib/x86_64-linux-gnu"; }
 
-ask() { mariadb_run "$mariadb_dir/root/usr/bin/mariadb" --no-defaults --socket="$SOCKET" --batch --skip-column-names "$@"; }
+ask() { env "$(mariadb_libraries)" "$mariadb_dir/root/usr/bin/mariadb" --no-defaults --socket="$SOCKET" --batch --skip-column-names "$@"; }
 
 start_mariadb() {
   mariadb_dir=$1
@@ -34,7 +34,7 @@ start_mariadb() {
     chown nobody "$mariadb_dir/data"
   fi
   export SOCKET=$mariadb_dir/data/s
-  mariadb_run "${as_nobody[@]}" "$mariadb_dir/root/usr/sbin/mariadbd" --no-defaults --datadir="$mariadb_dir/data" --lc-messages-dir="$share" \
+  "${as_nobody[@]}" env "$(mariadb_libraries)" "$mariadb_dir/root/usr/sbin/mariadbd" --no-defaults --datadir="$mariadb_dir/data" --lc-messages-dir="$share" \
     --character-sets-dir="$share/charsets" --skip-networking --skip-grant-tables --socket="$SOCKET" "$@" >"$mariadb_dir/log" 2>&1 &
   mariadb_pid=$!
   for _ in $(seq 100); do ask -e 'select 1' >/dev/null 2>&1 && break || sleep 0.1; done
