@@ -69,7 +69,9 @@ type Options struct {
 	AllowEqualPages bool
 
 	// Lines means that a response is JSON lines (NDJSON): each line is a record. Records
-	// must be empty. It implies Stream.
+	// must be empty. It implies Stream. A response over HTTP/1.0 without a length that was cut after
+	// a line looks whole; so does one from a proxy that speaks HTTP/1.0 to the server. The log warns of
+	// the first, and nothing shows the second.
 	Lines bool
 
 	// Stream reads a page while it arrives, so that a page of any length needs little
