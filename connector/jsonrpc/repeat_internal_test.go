@@ -160,6 +160,13 @@ func TestSource_EmptyBody(t *testing.T) {
 	ns, _, err := readRows(t, Source[row](server.URL, "list", nil), Cursor{})
 	require.NoError(t, err)
 	require.Equal(t, []int{1}, ns)
+
+	asked = 0 // with this status it is empty on purpose, also of a sink's rows
+	none := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked++; w.WriteHeader(http.StatusNoContent) }))
+	t.Cleanup(none.Close)
+	_, _, err = readRows(t, Source[row](none.URL, "list", nil), Cursor{})
+	require.True(t, dataflow.IsPermanent(err))
+	require.Equal(t, 1, asked)
 }
 
 // A server may begin a result with the record that names its call. It is read once.

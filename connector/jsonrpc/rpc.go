@@ -210,7 +210,7 @@ func (s *server) post(ctx context.Context, key string, calls any) ([]byte, error
 		return req, nil
 	}, func(resp *httpcall.Response) error {
 		var value json.RawMessage
-		if err := json.Unmarshal(resp.Body, &value); httpcall.IsCut(err) {
+		if err := json.Unmarshal(resp.Body, &value); httpcall.IsCut(err, resp) {
 			return err
 		}
 		return nil // the caller reports a response that is not JSON

@@ -148,7 +148,7 @@ func (c *Caller) DoRead(ctx context.Context, build func(ctx context.Context) (*h
 	return c.do(ctx, func(ctx context.Context) (*Response, error) {
 		resp, err := c.once(ctx, build, false)
 		if err == nil && read != nil {
-			if err = read(resp); IsCut(err) {
+			if err = read(resp); IsCut(err, resp) {
 				err = &failure{err: fmt.Errorf("%s: the response ends within a JSON value: %w", bareURL(resp.URL), err)}
 			}
 		}

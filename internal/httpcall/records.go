@@ -234,10 +234,10 @@ func hasErrorCode(object map[string]json.RawMessage) bool {
 }
 
 // IsCut reports whether the error is that of a response that ends within a JSON value, or before it: an
-// overloaded server or a gateway may send an empty one.
-func IsCut(err error) bool {
+// overloaded server or a gateway may send an empty one with the status 200. With 202 and 204, one is empty on purpose.
+func IsCut(err error, resp *Response) bool {
 	var bad *json.SyntaxError
-	return errors.As(err, &bad) && bad.Error() == "unexpected end of JSON input"
+	return errors.As(err, &bad) && bad.Error() == "unexpected end of JSON input" && (resp.Status == http.StatusOK || len(resp.Body) > 0)
 }
 
 // onlyError returns the *ReportedError of a line that is an error in place of a record: it has
