@@ -119,6 +119,11 @@ func TestSource_SaysFailed(t *testing.T) {
 				require.Equal(t, httpjson.Cursor{}, at)
 			}
 		}
+		for _, body := range []string{`{"ok":false,"error":"ratelimited"}`, `{"errors":[{"message":"Throttled"}]}`, `{"status":429,"message":"x"}`} { // where the list is all
+			_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Stream: stream}), httpjson.Cursor{})
+			require.ErrorContains(t, err, "the server reports errors: ", body)
+			require.False(t, dataflow.IsPermanent(err), "it may pass: %s", body)
+		}
 		for _, body := range []string{
 			`{"ok":true,"items":[]}`, `{"success":true,"status":"ok","items":[]}`, `{"status":200,"items":[]}`, `{"status":null,"success":null,"items":[]}`,
 			`{"status":"error","items":[{"id":1}]}`, `{"id":7,"status":"failed","items":[]}`, `{"code":404,"message":"no orders","items":null}`,

@@ -84,11 +84,14 @@ func Records(body []byte, path string) (records []json.RawMessage, rest json.Raw
 		return records, rest, besideNone(rest)
 	case string(list) == "null":
 		return nil, rest, reported(rest, "errors", "error")
-	case values:
-		return nil, nil, fmt.Errorf("the records, at %q, are not the values of an object: check the path", path)
-	default:
-		return nil, nil, fmt.Errorf("the records, at %q: %w", path, json.Unmarshal(list, &records))
 	}
+	if err := reported(rest, "errors", "error"); err != nil { // in place of a list
+		return nil, nil, err
+	}
+	if values {
+		return nil, nil, fmt.Errorf("the records, at %q, are not the values of an object: check the path", path)
+	}
+	return nil, nil, fmt.Errorf("the records, at %q: %w", path, json.Unmarshal(list, &records))
 }
 
 // without returns a response without all but the last of its records, which are parts of it.
