@@ -55,8 +55,8 @@
 //
 // # Bad records
 //
-// A line with too few or too many cells, a cell that cannot be read, or a misplaced
-// quote is a [dataflow.RecordError]. Its key is "line 17", or "in/a.csv line 17" if
+// A line with too few or too many cells, with a misplaced quote or with NUL bytes at its
+// beginning, or with a cell that cannot be read, is a [dataflow.RecordError]. Its key is "line 17", or "in/a.csv line 17" if
 // the source reads a pattern. The read continues after it. A quote that is never closed
 // ends the read, because it takes in the rest of the file.
 //

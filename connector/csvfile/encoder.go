@@ -142,14 +142,14 @@ func (e *encoder) text(v reflect.Value, layout string) (string, error) {
 }
 
 // cell appends the cell of a column. It quotes text that a reader might misread,
-// such as a comment, a byte order mark, or an empty cell alone on its line.
+// such as a comment, a byte order mark, a NUL, or an empty cell alone on its line.
 func (e *encoder) cell(out []byte, column int, text string) []byte {
 	if column > 0 {
 		out = append(out, e.comma...)
 	}
 	first, _ := utf8.DecodeRuneInString(text)
 	switch {
-	case text == "" && len(e.plan) == 1, text == `\.`, first == '#', first == '\uFEFF', text != "" && unicode.IsSpace(first),
+	case text == "" && len(e.plan) == 1, text == `\.`, first == 0, first == '#', first == '\uFEFF', text != "" && unicode.IsSpace(first),
 		strings.ContainsAny(text, "\"\r\n"), strings.Contains(text, e.comma):
 		out = append(out, '"')
 		out = append(out, strings.ReplaceAll(text, `"`, `""`)...)

@@ -66,6 +66,9 @@ func (r *records) next() ([]string, error) {
 		if line = files.TrimMark(line); len(line) == 0 || r.skips(line) {
 			continue
 		}
+		if line[0] == 0 {
+			return nil, r.bad(r.lines, errHole)
+		}
 		cells, err := r.record(line)
 		switch {
 		case err == nil && r.f.footer(cells):
@@ -201,6 +204,10 @@ func (r *records) text(from, to int64) json.RawMessage {
 func (f *file) footer(cells []string) bool {
 	return f.header != nil && f.opts.Footer != "" && strings.HasPrefix(cells[0], f.opts.Footer)
 }
+
+// errHole is the error of a record after space that was not written, as where a program writes on at its own place in
+// a log that was cut to nothing (copytruncate), or after a crash.
+var errHole = errors.New("the line begins with NUL bytes: space that was not written, or was lost in a crash")
 
 // errRepeated is the error of a record that is the header once more.
 var errRepeated = errors.New("the record repeats the header: set SkipRepeatedHeader if the file was put together from several")

@@ -241,6 +241,16 @@ func TestResume_NULs(t *testing.T) {
 	require.Equal(t, []string{"line 3: 3|4", "line 4: 5|6"}, texts(rest))
 }
 
+// NUL bytes before a line, as of a log that was cut to nothing while its writer kept its place, are no text of its first cell.
+func TestRead_HoleBeforeLine(t *testing.T) {
+	t.Parallel()
+	all, err := read(t, csvfile.Open[pair](write(t, "a,b\n1,2\n"+strings.Repeat("\x00", 70_000)+"3,4\n5,\x006\n\"\x007\",8\n"), nil), nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"line 2: 1|2", "line 3: error: the line begins with NUL bytes: space that was not written, or was lost in a crash", "line 4: 5|\x006", "line 5: \x007|8",
+	}, texts(all))
+}
+
 // A file that another program than gzip has compressed is named as that.
 func TestRead_Packed(t *testing.T) {
 	t.Parallel()
