@@ -254,7 +254,7 @@ func TestRead_HoleBeforeLine(t *testing.T) {
 // A file that another program than gzip has compressed is named as that.
 func TestRead_Packed(t *testing.T) {
 	t.Parallel()
-	for magic, name := range map[string]string{"\x28\xb5\x2f\xfd": "zstd", "BZh91AY": "bzip2", "\xfd7zXZ\x00": "xz", "PK\x03\x04": "zip", "\x04\x22\x4d\x18": "lz4", "\x50\x2a\x4d\x18\x04\x00": "zstd or lz4"} {
+	for magic, name := range map[string]string{"\x28\xb5\x2f\xfd": "zstd", "BZh91AY": "bzip2", "BZh11AY": "bzip2", "\xfd7zXZ\x00": "xz", "PK\x03\x04": "zip", "\x04\x22\x4d\x18": "lz4", "\x50\x2a\x4d\x18\x04\x00": "zstd or lz4"} {
 		text := magic + "a,b\n1,2\n"
 		_, err := read(t, csvfile.Open[pair](write(t, text), nil), nil)
 		require.ErrorContains(t, err, "the file is compressed by "+name)

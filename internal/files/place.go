@@ -215,7 +215,10 @@ func packed(head []byte) string {
 	if len(head) >= 4 && head[0]&0xF0 == 0x50 && string(head[1:4]) == "\x2a\x4d\x18" {
 		return "zstd or lz4"
 	}
-	for magic, name := range map[string]string{"\x28\xb5\x2f\xfd": "zstd", "BZh91A": "bzip2", "\xfd7zXZ": "xz", "PK\x03\x04": "zip, as spreadsheets are", "\x04\x22\x4d\x18": "lz4"} {
+	if len(head) >= 6 && string(head[:3]) == "BZh" && string(head[4:6]) == "1A" { // a level is between
+		return "bzip2"
+	}
+	for magic, name := range map[string]string{"\x28\xb5\x2f\xfd": "zstd", "\xfd7zXZ": "xz", "PK\x03\x04": "zip, as spreadsheets are", "\x04\x22\x4d\x18": "lz4"} {
 		if strings.HasPrefix(string(head), magic) {
 			return name
 		}
