@@ -232,6 +232,11 @@ func (a *textArray) add(v reflect.Value) (bool, error) {
 		a.push(strings.ReplaceAll(string(text), "\x00", emptyChar(a.of.isArray)))
 		return false, nil
 	}
+	if !a.of.isArray { // of a type with its own way to make a text
+		if err := a.of.checkText(string(text)); err != nil {
+			return false, err
+		}
+	}
 	a.push(string(text))
 	return false, nil
 }
@@ -267,8 +272,8 @@ func (st *statement) encode(m *pgtype.Map, rows reflect.Value) ([]any, error) {
 
 // add adds a value, unless Postgres would change it.
 func (c *column) add(values array, v reflect.Value) (null bool, err error) {
-	if most, name := c.shortText(); most > 0 {
-		if err := checkText(v, most, name); err != nil {
+	if c.cutsTexts() {
+		if err := c.checkTexts(v); err != nil {
 			return false, err
 		}
 	}

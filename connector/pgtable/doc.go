@@ -54,7 +54,8 @@
 //   - A number that would become infinite or zero in real or float32, such as 1e300, is a
 //     RecordError. Otherwise a float64 becomes the nearest real or float32, and a numeric
 //     the nearest float64. Use pgtype.Numeric or string for all digits of a numeric.
-//   - A text that is longer than the types "char" and name hold is a RecordError.
+//   - A text that is longer than the types "char" and name hold is a RecordError. So is one that
+//     is too long for a varchar by blanks at its end, which Postgres would cut.
 //   - A value that a Go type of pgx or of the standard library would write back as another
 //     one is a RecordError: a text in pgtype.Bits, an open path in pgtype.Polygon. Types of
 //     your own are trusted.
@@ -68,7 +69,7 @@
 //   - These rules hold for each part of a composite type too that the pool registers with pgx, and
 //     that is read into a struct.
 //   - A numeric column with a scale, such as numeric(5,2), rounds what is written, as in
-//     each insert statement.
+//     each insert statement. So does a column of times with fewer digits, such as timestamp(0).
 //   - Texts of Go are UTF-8. In a database of another encoding, the pool's connection string needs
 //     client_encoding=UTF8.
 //

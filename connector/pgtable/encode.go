@@ -118,10 +118,14 @@ func newTextEncoder(c *column) encoder {
 		if err != nil {
 			return false, errNotPlain
 		}
-		if text == nil {
+		switch {
+		case text == nil:
 			return e.null()
+		case c.most > 0 && c.checkText(string(text)) != nil:
+			return false, errNotPlain
+		default:
+			return e.text(c, text)
 		}
-		return e.text(c, text)
 	}
 }
 
@@ -165,6 +169,9 @@ func newStringEncoder(c *column) encoder {
 	case c.isText():
 		return func(e *rowEncoder, v reflect.Value) (bool, error) {
 			s := v.String()
+			if c.most > 0 && c.checkText(s) != nil {
+				return false, errNotPlain
+			}
 			if c.oid == pgtype.JSONBOID {
 				e.length(len(s) + 1)
 				e.buf = append(e.buf, 1)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgtype"
 )
@@ -270,8 +271,28 @@ func (c *column) shortText() (most int, name string) {
 	}
 }
 
-// checkText refuses a value with a text that is too long for the column.
-func checkText(v reflect.Value, most int, name string) error {
+// cutsTexts reports whether Postgres cuts some texts for the column in silence.
+func (c *column) cutsTexts() bool {
+	most, _ := c.shortText()
+	return most > 0 || c.most > 0
+}
+
+// checkText refuses a text that Postgres would cut: of a varchar, blanks at its end, as SQL demands.
+func (c *column) checkText(s string) error {
+	if most, name := c.shortText(); most > 0 && len(s) > most {
+		return narrowf("the text %q has %d bytes, and the type %s holds %d: shorten it, or make the column text", s, len(s), name, most)
+	}
+	if c.most > 0 && len(s) > c.most && s[len(s)-1] == ' ' && utf8.RuneCountInString(s) > c.most {
+		return narrowf("the text %q has %d characters, and the type varchar(%d) would cut the blanks at its end: cut them, or make the column text", s, utf8.RuneCountInString(s), c.most)
+	}
+	return nil
+}
+
+// checkTexts is checkText for the texts of a value.
+func (c *column) checkTexts(v reflect.Value) error {
+	if v.Kind() == reflect.String && v.NumMethod() == 0 {
+		return c.checkText(v.String())
+	}
 	if v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
 		if v.IsNil() {
 			return nil
@@ -283,19 +304,17 @@ func checkText(v reflect.Value, most int, name string) error {
 			if _, again := value.(driver.Valuer); err != nil || value == nil || again {
 				return nil //nolint:nilerr // pgx reports it
 			}
-			return checkText(reflect.ValueOf(value), most, name)
+			return c.checkTexts(reflect.ValueOf(value))
 		}
 	}
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
-		return checkText(v.Elem(), most, name)
+		return c.checkTexts(v.Elem())
 	case reflect.String:
-		if n := v.Len(); n > most {
-			return narrowf("the text %q has %d bytes, and the type %s holds %d: shorten it, or make the column text", v.String(), n, name, most)
-		}
+		return c.checkText(v.String())
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {
-			if err := checkText(v.Index(i), most, name); err != nil {
+			if err := c.checkTexts(v.Index(i)); err != nil {
 				return err
 			}
 		}

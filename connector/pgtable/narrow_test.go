@@ -148,6 +148,23 @@ func TestWrite_ShortTexts(t *testing.T) {
 	isWritten(t, pool, `"char"`, 'x', "x")
 }
 
+// A text that is too long for a varchar only by blanks at its end would lose these: two keys would be one.
+func TestWrite_Blanks(t *testing.T) {
+	t.Parallel()
+	pool := setupMode(t, pgx.QueryExecModeCacheStatement, nil, `create domain short as varchar(3)`, `create domain shorter as short check (value <> 'no')`)
+	want := `the text "äöü " has 4 characters, and the type varchar(3) would cut the blanks at its end: cut them, or make the column text`
+	isNotWritten(t, pool, "varchar(3)", "äöü ", want)
+	isNotWritten[any](t, pool, "varchar(3)", "äöü ", want)
+	isNotWritten(t, pool, "varchar(3)", pgtype.Text{String: "äöü ", Valid: true}, want)
+	isNotWritten(t, pool, "varchar(3)", []byte("äöü "), want)
+	isNotWritten(t, pool, "shorter", new("äöü "), want)
+	isNotWritten(t, pool, "varchar(3)[]", []string{"a ", "äöü "}, want)
+	isWritten(t, pool, "shorter", "äö ", "äö ")
+	isWritten(t, pool, "varchar(3)[]", []string{"a  ", "äöü"}, `{"a  ",äöü}`)
+	isWritten(t, pool, "varchar", "a    ", "a    ")
+	isWritten(t, pool, "char(3)", "a    ", "a") // blanks mean nothing there
+}
+
 // pgx 5.12 rounds whole numbers, and makes great numbers infinite.
 func TestRead_Narrower(t *testing.T) {
 	t.Parallel()

@@ -19,12 +19,12 @@ import (
 // types have no length: a cast to a type with a length silently cuts values off,
 // but the assignment to the column gives an error.
 const columnsQuery = `
-with recursive step (number, type) as (
-	select attnum, atttypid
+with recursive step (number, type, typmod) as (
+	select attnum, atttypid, atttypmod
 	from pg_catalog.pg_attribute
 	where attrelid = to_regclass($1) and attnum > 0 and not attisdropped
 	union all
-	select step.number, t.typbasetype
+	select step.number, t.typbasetype, t.typtypmod
 	from step
 	join pg_catalog.pg_type t on t.oid = step.type
 	where t.typtype = 'd'
@@ -38,7 +38,8 @@ select a.attname, t.oid, pg_catalog.format_type(t.oid, -1), t.typcategory = 'A',
 	coalesce((select quote_ident(s.nspname) || '.' || quote_ident(f.proname) from pg_catalog.pg_proc f join pg_catalog.pg_namespace s on s.oid = f.pronamespace where f.oid = t.typsend
 		and exists (select from inside join pg_catalog.pg_type p on p.oid = inside.oid where inside.type = t.oid
 			and p.typname in ('float4', 'float8', 'point', 'lseg', 'path', 'box', 'polygon', 'line', 'circle', 'cube'))
-		and not exists (select from inside join pg_catalog.pg_type p on p.oid = inside.oid where inside.type = t.oid and p.typsend = 0)), '')
+		and not exists (select from inside join pg_catalog.pg_type p on p.oid = inside.oid where inside.type = t.oid and p.typsend = 0)), ''),
+	case when t.oid in ('varchar'::regtype, 'varchar[]'::regtype) and step.typmod > 4 then step.typmod - 4 else 0 end
 from step
 join pg_catalog.pg_attribute a on a.attrelid = to_regclass($1) and a.attnum = step.number
 join pg_catalog.pg_type t on t.oid = step.type and t.typtype <> 'd'
@@ -86,6 +87,7 @@ type tableColumn struct {
 	collation  string // as SQL; empty for the database's default, or none; of a key, that of its index
 	collated   bool   // true if it has a collation
 	send       string // the function that makes the binary form of a type with floating-point numbers; empty for others
+	most       int    // the characters of a varchar, or of each in an array of them; 0 for any number, and for other types
 }
 
 // targetQuery asks eleven questions:
@@ -206,7 +208,7 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 	var columns []tableColumn
 	for rows.Next() {
 		var c tableColumn
-		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.isEnum, &c.declared, &c.typmod, &c.full, &c.isIdentity, &c.isNumbered, &c.collation, &c.collated, &c.send); err != nil {
+		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.isEnum, &c.declared, &c.typmod, &c.full, &c.isIdentity, &c.isNumbered, &c.collation, &c.collated, &c.send, &c.most); err != nil {
 			return nil, fmt.Errorf("look up its columns: %w", err)
 		}
 		columns = append(columns, c)
