@@ -36,8 +36,8 @@
 // A column of SQLite that is declared as decimal, numeric or integer makes a float of a number that
 // is written as a text. A number that would lose digits, or become infinity, is a bad record: declare
 // the column as text. So is a whole number above 2^53 that a column declared as a float cannot
-// hold. A column that is declared as string takes numbers too: there each text is a bad record that
-// SQLite would change, such as 007.
+// hold. A column that is declared as string, uuid, guid, ulid or enum takes numbers too: there each text is
+// a bad record that SQLite would change, such as 007 or 12e5.
 //
 // # Times
 //

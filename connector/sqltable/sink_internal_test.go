@@ -393,6 +393,31 @@ func TestSink_StringColumn(t *testing.T) {
 	require.Equal(t, kept, query(t, db, `select zip from places order by rowid`))
 }
 
+// The names of other types for texts are ones of numbers to SQLite, too, which makes infinity of the id 123e4567.
+func TestSink_NumbersInTexts(t *testing.T) {
+	t.Parallel()
+	type row struct{ V string }
+	for declared, changed := range map[string]map[string]string{
+		"uuid": {"123e4567": "+Inf", "00123": "123", "12e5": "1200000", "1e-400": "0"}, "ULID": {"0123": "123"}, "enum": {"01": "1"},
+		"guid": {"1e99999999999999999999": "+Inf"}, "REAL": {"-1e4567": "-Inf", "1e-99999999999": "0"}, "json": {"1e400": "+Inf"},
+	} {
+		db := setup(t, `create table x (v `+declared+`)`)
+		write := func(v string) error {
+			return storeOf(t, db).InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
+				return newSink[row]("x", false, nil).WriteTx(ctx, []row{{v}})
+			})
+		}
+		for text, number := range changed {
+			require.ErrorContains(t, write(text), "SQLite would store \""+text+"\" as "+number+" in a column of type "+declared)
+		}
+		kept := []string{"123e4567-e89b-12d3-a456-426614174000", "1e"}
+		for _, text := range kept {
+			require.NoError(t, write(text), text)
+		}
+		require.Equal(t, kept, query(t, db, `select v from x order by rowid`), declared)
+	}
+}
+
 // A column that is declared as a float holds whole numbers up to 2^53. A greater one that it would change is a bad record.
 func TestSink_WholeNumberInFloat(t *testing.T) {
 	t.Parallel()

@@ -3,8 +3,10 @@ package sqltable
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/big"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,16 +49,22 @@ func sqliteChange(arg any) (stored string, in func(declared string) bool) {
 			return floatChange(v, false), isReal
 		}
 	case string:
+		if float := outOfRange(v); float != "" {
+			return float, func(declared string) bool { return takesNumbers(declared) || isReal(declared) }
+		}
 		if float, loses := rounded(v); loses {
 			return float, takesNumbers
 		}
 		if number, changes := respelled(v); changes {
-			return number, func(declared string) bool {
-				return takesNumbers(declared) && (strings.Contains(strings.ToUpper(declared), "STRING") || strings.HasSuffix(number, "Inf"))
-			}
+			return number, func(declared string) bool { return takesNumbers(declared) && isForTexts(declared) }
 		}
 	}
 	return "", nil
+}
+
+// isForTexts reports whether the name of a type is one for texts, although SQLite takes it for one of numbers.
+func isForTexts(declared string) bool {
+	return slices.ContainsFunc([]string{"STRING", "UUID", "GUID", "ULID", "ENUM"}, func(part string) bool { return strings.Contains(strings.ToUpper(declared), part) })
 }
 
 // takesNumbers reports whether SQLite makes a number of a text that is one, in a column that is not for floats.
@@ -83,6 +91,25 @@ const exactDigits = 15
 
 var numberText = regexp.MustCompile(`^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*$`)
 
+var anyNumberText = regexp.MustCompile(`^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$`)
+
+// outOfRange returns what SQLite makes of a number that is written as a text and is too great or too small for a float,
+// such as 123e4567: infinity, or 0. It returns "" for others.
+func outOfRange(text string) string {
+	if text == "" || text[0] > '9' {
+		return ""
+	}
+	parts := anyNumberText.FindStringSubmatch(text)
+	if parts == nil {
+		return ""
+	}
+	f, _ := strconv.ParseFloat(strings.TrimSpace(text), 64) // infinity comes with an error
+	if math.IsInf(f, 0) || f == 0 && strings.ContainsAny(parts[1], "123456789") {
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return ""
+}
+
 // rounded returns the float of a number that is written as a text, and whether it is another number.
 func rounded(text string) (float string, loses bool) {
 	if len(text) <= exactDigits || !numberText.MatchString(text) {
@@ -94,7 +121,7 @@ func rounded(text string) (float string, loses bool) {
 	}
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil {
-		return "", false // it is infinity, see respelled
+		return "", false // it is infinity, see outOfRange
 	}
 	float = strconv.FormatFloat(f, 'g', -1, 64)
 	exact, ok := new(big.Rat).SetString(text)
