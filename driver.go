@@ -265,8 +265,9 @@ type Queries interface {
 	// ids above after, oldest first. They are open.
 	DeadLetterHeld(ctx context.Context, flowID, after int64, limit int) ([]*DeadLetterRecord, error)
 	// DeadLetterTried counts a try of a dead letter and stores its error. A dead letter
-	// without tries left, or whose time is over, is not tried again.
-	DeadLetterTried(ctx context.Context, id int64, err string) error
+	// without tries left, or whose time is over, is not tried again. If the error passes, it does so only if the
+	// time is over.
+	DeadLetterTried(ctx context.Context, id int64, err string, passes bool) error
 	// DeadLetterSuperseded ends the tries of a flow's dead letters with one of the sink
 	// keys and, unless before is 0, with an id below it. It adds a note to their errors,
 	// and returns how many there were.

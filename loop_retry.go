@@ -225,7 +225,8 @@ type retryPass struct {
 // triedLetter is a dead letter that failed again.
 type triedLetter struct {
 	*DeadLetterRecord
-	err error
+	err    error
+	passes bool // it spends no try, unless the time is over by the database's clock
 }
 
 // Why a pass ends before all dead letters were tried.
@@ -294,9 +295,8 @@ func (p *retryPass) try(ctx context.Context, letters []*DeadLetterRecord) error 
 	case errors.Is(err, errReplayed):
 	default:
 		p.left = true
-		if m := marks(err); !m.transient && m.after == 0 || w.a.now().After(*letters[0].RetryUntil) {
-			p.failed = append(p.failed, triedLetter{DeadLetterRecord: letters[0], err: err})
-		}
+		m := marks(err)
+		p.failed = append(p.failed, triedLetter{DeadLetterRecord: letters[0], err: err, passes: m.transient || m.after > 0})
 	}
 	p.tried, p.last = true, letters[len(letters)-1].ID
 	return nil
@@ -309,10 +309,10 @@ func (w *batchWriter) countTries(ctx context.Context, failed []triedLetter) erro
 	}
 	return w.whileHeld(ctx, func(ctx context.Context, q Queries) error {
 		for _, l := range failed {
-			if err := q.DeadLetterTried(ctx, l.ID, stored.Clean(l.err.Error())); err != nil {
+			if err := q.DeadLetterTried(ctx, l.ID, stored.Clean(l.err.Error()), l.passes); err != nil {
 				return fmt.Errorf("count a try of dead letter %d: %w", l.ID, err)
 			}
-			if l.TriesLeft <= 1 {
+			if l.TriesLeft <= 1 && !l.passes {
 				w.a.log.WarnContext(ctx, "dataflow: a dead letter was tried for the last time", slog.String(logKey, l.Key), slog.String(logError, l.err.Error()))
 			}
 		}

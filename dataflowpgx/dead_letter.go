@@ -99,9 +99,9 @@ func (q *queries) letters(ctx context.Context, sql string, args ...any) ([]*data
 	})
 }
 
-func (q *queries) DeadLetterTried(ctx context.Context, id int64, err string) error {
+func (q *queries) DeadLetterTried(ctx context.Context, id int64, err string, passes bool) error {
 	narrow := q.store.pool.narrow.Load()
-	_, xerr := q.db.Exec(ctx, q.store.text(sqlDeadLetterTried), id, storable(narrow, err))
+	_, xerr := q.db.Exec(ctx, q.store.text(sqlDeadLetterTried), id, storable(narrow, err), passes)
 	return q.store.pool.lacks(narrow, xerr)
 }
 

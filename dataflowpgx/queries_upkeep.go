@@ -163,7 +163,7 @@ const sqlDeadLetterTried = `
 update {s}dataflow_dead_letter
 set tries = tries + 1, tries_left = greatest(tries_left - 1, 0), error = $2,
 	retry_until = case when tries_left > 1 and retry_until > {now} then retry_until end
-where id = $1 and retry_until is not null`
+where id = $1 and retry_until is not null and (not $3 or retry_until <= {now})`
 
 const sqlDeadLetterSuperseded = `
 update {s}dataflow_dead_letter set retry_until = null, error = error || $4

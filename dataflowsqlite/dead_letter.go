@@ -47,8 +47,8 @@ func scanLetter(row scanner) (*dataflow.DeadLetterRecord, error) {
 	return &l, err
 }
 
-func (q *queries) DeadLetterTried(ctx context.Context, id int64, err string) error {
-	_, xerr := q.db.ExecContext(ctx, q.store.text(sqlDeadLetterTried), id, err)
+func (q *queries) DeadLetterTried(ctx context.Context, id int64, err string, passes bool) error {
+	_, xerr := q.db.ExecContext(ctx, q.store.text(sqlDeadLetterTried), id, err, passes)
 	return xerr
 }
 

@@ -311,8 +311,13 @@ func letterHeld(t *test) {
 	require.NoError(t, err)
 	require.True(t, ours)
 	tried := func(l *dataflow.DeadLetterRecord) {
-		require.NoError(t, t.store.DeadLetterTried(t.Context(), l.ID, "it's still alone"))
+		require.NoError(t, t.store.DeadLetterTried(t.Context(), l.ID, "it's still alone", false))
 	}
+	passing := func(l *dataflow.DeadLetterRecord) {
+		require.NoError(t, t.store.DeadLetterTried(t.Context(), l.ID, "it's away", true))
+	}
+	passing(all[1])
+	require.Equal(t, all[1:], t.heldNow(f.ID, 0, 10), "an error that passes spends no try")
 	tried(all[1])
 	require.Equal(t, []string{"2", "3", "4"}, keys(t.heldNow(f.ID, 0, 10)))
 	require.Equal(t, []any{1, 1, "it's still alone"}, []any{t.heldNow(f.ID, 0, 1)[0].TriesLeft, t.heldNow(f.ID, 0, 1)[0].Tries, t.heldNow(f.ID, 0, 1)[0].Error})
@@ -323,7 +328,7 @@ func letterHeld(t *test) {
 	tried(all[2])
 	c.advance(time.Second)
 	require.Len(t, t.heldNow(f.ID, 0, 10), 2, "one more try after its time")
-	tried(all[3])
+	passing(all[3])
 	require.Equal(t, []string{"3"}, keys(t.heldNow(f.ID, 0, 10)), "its time is over")
 	list := t.letters(dataflow.DeadLetterListParams{Flow: "a"})
 	require.Equal(t, []any{2, 0}, []any{list[3].Tries, list[3].TriesLeft})

@@ -111,6 +111,22 @@ func outside(second func() error) (target dataflow.Target[int], got func() []int
 		}
 }
 
+// An error that passes spends no try, whatever the clock of the process says: the time of a dead letter is the database's.
+func TestRetryBadFor_Clock(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		var tries atomic.Int64
+		target, got := outside(func() error { tries.Add(1); return dataflow.Transient(errBroken) })
+		client := t.skewed(2*time.Hour, retried(1, dataflow.Identity[int](), target, nil))
+		require.NoError(t, client.Register(t.Context()))
+		_, err := client.Trigger(t.Context(), "hb", nil)
+		require.NoError(t, err)
+		require.Empty(t, got())
+		require.EqualValues(t, 1, tries.Load())
+		require.EqualValues(t, 1, t.number("select count(*) from dataflow_dead_letter where tries = 0 and retry_until is not null"))
+	})
+}
+
 // A sink elsewhere gets a dead letter only while the process has the run, and while nobody
 // else has replayed it.
 func TestRetryBadFor_Outside(t *testing.T) {
