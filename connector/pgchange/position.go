@@ -48,6 +48,11 @@ type Position struct {
 	Commit  LSN   `json:"commit,omitempty"`
 	Changes int64 `json:"changes,omitempty"`
 	Change  LSN   `json:"change,omitempty"`
+	// Sent is the LSN of the commit of the last transaction that the server sent, or where the slot
+	// began, and SentAt its time by the clock of the server. The next read sees by them whether the
+	// server still has the log that was read. 0: not known. Leave both out of a cursor that you set.
+	Sent   LSN       `json:"sent,omitempty"`
+	SentAt time.Time `json:"sent_at,omitzero"`
 	// System and Timeline are of the server. If they are empty, they are not checked.
 	System   string `json:"system,omitempty"`
 	Timeline int32  `json:"timeline,omitempty"`
@@ -89,6 +94,14 @@ const (
 	altered = "altered"
 )
 
+// begins is where a read begins: at the last transaction that was sent, to see that it is still there.
+func (p *Position) begins() LSN {
+	if p.Sent == 0 {
+		return p.LSN
+	}
+	return min(p.Sent, p.LSN)
+}
+
 // isLoaded reports whether a table needs no load any more.
 func (p *Position) isLoaded(t *table) bool {
 	id, is := p.Loaded[t.name]
@@ -124,6 +137,7 @@ func (p *Position) publish(id string) {
 		if p.Table != "" {
 			p.TableID = altered
 		}
+		p.Sent = 0 // it may not be sent by this one
 	}
 	p.Publication = id
 }

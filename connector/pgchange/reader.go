@@ -93,6 +93,9 @@ func (r *reader[T]) run(ctx context.Context) error {
 		case p.err != nil:
 			return r.s.streamError(ctx, r.control, p.err)
 		case p.message == nil:
+			if !r.tx.open && r.expects > 0 && p.reached > r.expects {
+				return r.s.otherLog(r.expects, "is not sent")
+			}
 			if !r.tx.open && p.reached > r.pos.LSN && r.pos.Commit == 0 {
 				r.pos.LSN, r.pos.At = p.reached, p.now.UTC()
 			}
@@ -199,6 +202,16 @@ func (r *reader[T]) take(ctx context.Context, p *packet) error {
 
 func (r *reader[T]) begin(m *pglogrepl.BeginMessage) error {
 	r.tx = transaction{open: true, xid: m.Xid, commit: LSN(m.FinalLSN), at: m.CommitTime}
+	switch sent := r.pos.Sent; {
+	case r.expects > 0 && r.tx.commit > r.expects:
+		return r.s.otherLog(r.expects, "is not sent")
+	case r.tx.commit < r.pos.LSN && sent > 0 && r.tx.commit > sent:
+		return r.s.otherLog(r.tx.commit, "was not sent before")
+	case r.tx.commit == r.expects && !m.CommitTime.Equal(r.pos.SentAt):
+		return r.s.otherLog(r.expects, "is another one")
+	case r.tx.commit == r.expects:
+		r.expects = 0
+	}
 	switch {
 	case r.tx.commit < r.pos.LSN:
 		r.tx.skipped = true
@@ -226,6 +239,7 @@ func (r *reader[T]) commit(m *pglogrepl.CommitMessage) error {
 		return r.differs(fmt.Sprintf("it has %d changes", tx.changes))
 	}
 	r.pos.LSN, r.pos.At = LSN(m.TransactionEndLSN), tx.at.UTC()
+	r.pos.Sent, r.pos.SentAt = tx.commit, r.pos.At
 	if r.holds {
 		r.pos.Last = r.pos.At
 	}

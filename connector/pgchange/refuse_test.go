@@ -1,6 +1,8 @@
 package pgchange_test
 
 import (
+	osexec "os/exec" // these tests have their own function exec
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -136,6 +138,55 @@ func TestStream_SlotLost(t *testing.T) {
 	}
 	require.Equal(t, []string{"lost"}, rows(t, pool, `select wal_status from pg_replication_slots`))
 	fails(nil, "Postgres has invalidated it")
+}
+
+// A server whose disk went back to a snapshot writes past the cursor. What it wrote before the cursor is
+// not skipped in silence, whether the cursor had moved by changes or by what is not published.
+func TestStream_Restored(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", itemTable, `create table other (text text)`, `create publication p for table item`)
+	stopped := func(script string) {
+		t.Helper()
+		idle(t, pool)
+		pool.Reset()
+		s.StopImmediately(t)
+		said, err := osexec.CommandContext(t.Context(), "/bin/sh", "-c", script, "sh", filepath.Dir(s.Socket())).CombinedOutput()
+		require.NoError(t, err, string(said))
+		s.Start(t)
+	}
+	end := func() (lsn pgchange.LSN) {
+		t.Helper()
+		require.NoError(t, lsn.UnmarshalText([]byte(rows(t, pool, `select pg_current_wal_flush_lsn()::text`)[0])))
+		return lsn
+	}
+	source := pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s"})
+	f := follow(t, source, nil)
+	at := f.mark(func(p pgchange.Position) bool { return len(p.Loaded) == 1 })
+	f.stop()
+	stopped(`cp -a "$1/data" "$1/snapshot"`)
+	const unpublished = `insert into other select repeat('x', 1000) from generate_series(1, 1000)`
+	for _, tt := range []struct{ before, want string }{
+		{unpublished + `; insert into item values (1, 'before')`, "is not sent"},
+		{`insert into item values (2, 'same')`, "is another one"},
+		{unpublished, "sent"}, // Postgres before 15 also sends transactions that are empty
+	} {
+		f := follow(t, source, &at)
+		exec(t, pool, tt.before)
+		written := end()
+		moved := f.mark(func(p pgchange.Position) bool { return p.LSN >= written })
+		f.stop()
+		stopped(`rm -rf "$1/data" && cp -a "$1/snapshot" "$1/data"`)
+		exec(t, pool, `insert into item values (2, 'lost')`)
+		for end() < moved.LSN {
+			exec(t, pool, unpublished)
+		}
+		err := follow(t, source, &moved).fails()
+		require.ErrorContains(t, err, "): the server was restored from a snapshot of its disk")
+		require.ErrorContains(t, err, tt.want)
+		require.True(t, dataflow.IsPermanent(err))
+		stopped(`rm -rf "$1/data" && cp -a "$1/snapshot" "$1/data"`)
+	}
 }
 
 // A slot in use by somebody else is an error that says by whom, and that may go away. A slot in

@@ -164,6 +164,12 @@ func (s *stream) checkMoved(confirmed, cursor LSN) error {
 	return s.lost(fmt.Sprintf("it has confirmed %s, which is after the cursor %s: somebody else has read it, or it was made anew", confirmed, cursor))
 }
 
+// otherLog is the error of a server whose log was another one when the cursor passed it: the data went back
+// to a copy of the disk, and the server has written past the cursor since.
+func (s *stream) otherLog(commit LSN, how string) error {
+	return s.lost(fmt.Sprintf("the server's log before the cursor is not the one that was read (the transaction with the commit %s %s): the server was restored from a snapshot of its disk", commit, how))
+}
+
 // notOurs is the error of a slot that is there before the flow has made it.
 func (s *stream) notOurs(confirmed LSN) error {
 	return dataflow.Permanent(fmt.Errorf("slot %q exists already, and the flow has no cursor: it may be another reader's, from which the flow would take changes. Name another slot. "+

@@ -168,7 +168,7 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 			return err
 		}
 	}
-	if err := s.start(ctx, conn, r.control, r.pos.LSN, preview); err != nil {
+	if err := s.start(ctx, conn, r.control, r.pos.begins(), preview); err != nil {
 		return err
 	}
 	// Nobody else moves the slot from here on.
@@ -178,6 +178,9 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 	}
 	if err := s.checkMoved(confirmed, r.pos.LSN); err != nil {
 		return err
+	}
+	if confirmed < r.pos.Sent {
+		r.expects = r.pos.Sent
 	}
 	if preview {
 		var text string
@@ -218,7 +221,7 @@ func (r *reader[T]) makeSlot(ctx context.Context) error {
 			return err
 		}
 	}
-	r.pos.LSN, r.pos.Creating, r.begins = confirmed, false, true
+	r.pos.LSN, r.pos.Sent, r.pos.Creating, r.begins = confirmed, confirmed, false, true
 	return nil
 }
 
@@ -355,7 +358,9 @@ type reader[T any] struct {
 	resumed  bool
 	published
 	begins bool // the slot was just created
-	until  LSN  // where a preview ends, 0 for no preview
+	// expects is the commit that must be sent again, or the server has another log than the cursor. 0: none.
+	expects LSN
+	until   LSN // where a preview ends, 0 for no preview
 	batching
 	decoding[T]
 
