@@ -30,6 +30,26 @@ func TestStream_Altered(t *testing.T) {
 	}
 }
 
+// A column is dropped while the table is loaded: that passes, because the next read goes on without it.
+func TestStream_AlteredInLoad(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", itemTable, `insert into item select n, n from generate_series(1, 10) n`, `create publication p for table item`)
+	source := pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s", ChunkSize: 2})
+	f := follow(t, source, nil)
+	at := f.mark(func(p pgchange.Position) bool { return p.After != nil })
+	exec(t, pool, `alter table item add extra text`)
+	f.stop()
+	idle(t, pool)
+	f = follow(t, source, &at)
+	f.next(1)
+	exec(t, pool, `alter table item drop extra`)
+	require.ErrorContains(t, f.fails(), "the table was altered while it was read: the read begins again")
+	f.stop()
+	idle(t, pool)
+	require.Len(t, follow(t, source, &at).next(8), 8)
+}
+
 type odd struct {
 	ID    int64
 	Mood  string

@@ -195,7 +195,10 @@ func (r *reader[T]) query(ctx context.Context, tx pgx.Tx, c *chunk[T]) error {
 		c.rows = append(c.rows, chunkRow{values: kept.row(result.Values())})
 	}
 	_, err = result.Close()
-	if sqlstate.Has(err, "42501") {
+	switch {
+	case sqlstate.Has(err, "42P01", "42703"):
+		return dataflow.Transient(fmt.Errorf("the table was altered while it was read: the read begins again: %w", err))
+	case sqlstate.Has(err, "42501"):
 		return fmt.Errorf("the role must be able to read all rows, whose changes the log has: grant it select on the table, and where row security hides rows from it, alter role … bypassrls: %w", err)
 	}
 	if n := len(c.rows); n > 0 {
