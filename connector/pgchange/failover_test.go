@@ -128,6 +128,31 @@ func TestStream_NotesOfStandby(t *testing.T) {
 	}, patience, poll)
 }
 
+// A slot on a standby is lost if the primary removes rows of the catalog that it needs. The error says so.
+func TestStream_StandbyConflicts(t *testing.T) {
+	t.Parallel()
+	primary := startServer(t)
+	pool := primary.create("source", itemTable, `create publication p for table item`)
+	if version(t, pool) < 160000 {
+		return // a standby has no slots of this kind
+	}
+	exec(t, pool, `select pg_create_physical_replication_slot('standby', true)`)
+	standby := &server{Server: primary.Standby(t, "primary_slot_name = 'standby'", "max_standby_streaming_delay = 0"), t: t}
+	there := standby.open("source")
+	source := pgchange.Stream[item1](there, pgchange.Options{Publication: "p", Slot: "s", OnlyChanges: true})
+	f := follow(t, source, nil)
+	require.Eventually(t, func() bool { // the slot needs it
+		exec(t, pool, `select pg_log_standby_snapshot()`)
+		return len(rows(t, there, `select 1 from pg_replication_slots where confirmed_flush_lsn is not null`)) == 1
+	}, patience, 10*poll)
+	at := f.mark(one)
+	exec(t, pool, `create table gone (id bigint)`, `drop table gone`, `vacuum full pg_class`, `vacuum pg_class`)
+	require.Error(t, f.fails())
+	var err error
+	require.Eventually(t, func() bool { err = follow(t, source, &at).fails(); return dataflow.IsPermanent(err) }, patience, 10*poll)
+	require.Regexp(t, `Postgres has invalidated it \((rows_removed|it conflicts with the primary, .*)\)`, err.Error())
+}
+
 // Without a slot on the promoted standby, or if the standby lacks what was read, changes are
 // missing: that is an error, on all versions.
 func TestStream_FailoverLoses(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // Another role's connection is hidden without pg_read_all_stats.
 const keptQuery = `
 select s.confirmed_flush_lsn::text, coalesce(pg_catalog.pg_wal_lsn_diff(case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_lsn() end, s.restart_lsn), 0)::bigint,
-	coalesce(to_jsonb(s) ->> 'wal_status', ''), coalesce(to_jsonb(s) ->> 'invalidation_reason', ''),
+	coalesce(to_jsonb(s) ->> 'wal_status', ''), ` + reasonSQL + `,
 	coalesce(s.active_pid, 0), coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'this machine'), a.backend_start, a.query_start,
 	coalesce((select 'that of process ' || o.pid || ' of the server (application "' || o.application_name || '"), since ' || to_char(o.xact_start at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
 		from pg_catalog.pg_stat_activity o where s.confirmed_flush_lsn is null and o.pid = any(pg_catalog.pg_blocking_pids(s.active_pid)) order by o.xact_start limit 1),

@@ -102,9 +102,14 @@ func (s *stream) replication(ctx context.Context) (*pgconn.PgConn, error) {
 	return conn, nil
 }
 
+// reasonSQL is why a slot was invalidated, empty if that is not known. Postgres 16 says only that a standby's
+// slot conflicts with its primary.
+const reasonSQL = `coalesce(to_jsonb(s) ->> 'invalidation_reason',
+	case when (to_jsonb(s) ->> 'conflicting')::boolean then 'it conflicts with the primary, which needs wal_level = logical, as this standby needs hot_standby_feedback = on and a primary_slot_name' end, '')`
+
 // slotQuery reads a slot. Its columns differ between versions.
 const slotQuery = `
-select coalesce(s.plugin, ''), coalesce(s.database, ''), coalesce(s.confirmed_flush_lsn::text, '0/0'), coalesce(to_jsonb(s) ->> 'wal_status', ''), coalesce(to_jsonb(s) ->> 'invalidation_reason', ''), current_database()::text,
+select coalesce(s.plugin, ''), coalesce(s.database, ''), coalesce(s.confirmed_flush_lsn::text, '0/0'), coalesce(to_jsonb(s) ->> 'wal_status', ''), ` + reasonSQL + `, current_database()::text,
 	coalesce((to_jsonb(s) ->> 'synced')::boolean, false) and pg_catalog.pg_is_in_recovery()
 from pg_catalog.pg_replication_slots s where s.slot_name = $1`
 
