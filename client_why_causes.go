@@ -293,53 +293,6 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	return nil
 }
 
-// strange reports whether a job has met a River client that does not know our jobs. River fails the job there
-// each time, and waits longer after each.
-func strange(job *rivertype.JobRow) bool {
-	unknown := (&rivertype.UnknownJobKindError{Kind: job.Kind}).Error()
-	return len(job.Errors) > 0 && job.Errors[len(job.Errors)-1].Error == unknown
-}
-
-// worksQueue reports whether a live process works a queue. Of one that joined its service's River client, only
-// River knows: it lists the queues that were worked in the last day. seen says when it heard of a worker last.
-func (w *why) worksQueue(ctx context.Context, rc River, queue string) (worked bool, seen string, err error) {
-	if slices.ContainsFunc(w.processes, func(p *Process) bool { return slices.Contains(p.Queues, queue) }) {
-		return true, "", nil
-	}
-	if !slices.ContainsFunc(w.processes, (*Process).joined) {
-		return false, "", nil
-	}
-	queues, err := rc.ListQueues(ctx)
-	i := slices.IndexFunc(queues, func(q *RiverQueue) bool { return q.Name == queue })
-	if i < 0 {
-		return false, "", err
-	}
-	return true, ", if the service's River client still works that queue: River heard of a worker last at " + queues[i].SeenAt.UTC().Format(time.RFC3339), nil
-}
-
-// strangers says which processes work a queue without the flow's code. Each time that one of them takes a job of the
-// flow, it puts the job off.
-func (w *why) strangers(queue string) string {
-	var ids []string
-	for _, p := range w.processes {
-		if slices.Contains(p.Queues, queue) && !slices.Contains(p.Flows, w.flow.Name) {
-			ids = append(ids, p.ID)
-		}
-	}
-	if len(ids) == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" Of the processes that work this queue, %s do not have the flow's code: whoever of them takes the job puts it off for %s, again and again. Give the flow a queue of its own.", stored.Clip(strings.Join(ids, ", ")), snoozeNotRegistered)
-}
-
-// addQueue says what is to be done about a queue that nobody works, if a service has its own River client.
-func (w *why) addQueue() string {
-	if !slices.ContainsFunc(w.processes, (*Process).joined) {
-		return ""
-	}
-	return ": add it to the Queues of the service's River client, and start that client"
-}
-
 // queue adds that the queue of the flow's next runs is paused, unless a waiting run has told it.
 func (w *why) queue(ctx context.Context) error {
 	rt, queued := queuedOf(w.flow.Runtime)
