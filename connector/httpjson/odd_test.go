@@ -127,6 +127,7 @@ func TestSource_SaysFailed(t *testing.T) {
 		for _, body := range []string{
 			`{"ok":true,"items":[]}`, `{"success":true,"status":"ok","items":[]}`, `{"status":200,"items":[]}`, `{"status":null,"success":null,"items":[]}`,
 			`{"status":"error","items":[{"id":1}]}`, `{"id":7,"status":"failed","items":[]}`, `{"code":404,"message":"no orders","items":null}`,
+			`{"code":415,"title":"San Francisco","items":[]}`, `{"code":415,"title":"San Francisco","items":null}`, // of what the list belongs to
 			`{"code":500,"items":[]}`, `{"code":200,"message":"ok","items":[]}`, `{"code":500,"msg":"x","items":[{"id":1}]}`,
 		} {
 			_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: "items", Stream: stream}), httpjson.Cursor{})

@@ -219,21 +219,18 @@ func Failed(object map[string]json.RawMessage) bool {
 }
 
 // hasErrorCode reports whether a response has the status of an error, as a number in one of the usual fields, and a text
-// beside it, as problem details have (RFC 9457). By 404 some APIs say that there is nothing.
+// beside it. A title is one beside "status" alone, as in problem details (RFC 9457): what a list belongs to may have a code
+// and a title. By 404 some APIs say that there is nothing.
 func hasErrorCode(object map[string]json.RawMessage) bool {
 	says := func(field string) bool {
 		return bytes.HasPrefix(object[field], []byte{'"'}) && !SaysNone(object[field])
 	}
-	if !slices.ContainsFunc([]string{"message", "msg", "detail", "title"}, says) {
-		return false
-	}
-	for _, field := range []string{"status", "statusCode", "code"} {
+	isError := func(field string) bool {
 		var code float64
-		if json.Unmarshal(object[field], &code) == nil && code >= 400 && code <= 599 && code != http.StatusNotFound {
-			return true
-		}
+		return json.Unmarshal(object[field], &code) == nil && code >= 400 && code <= 599 && code != http.StatusNotFound
 	}
-	return false
+	return says("title") && isError("status") ||
+		slices.ContainsFunc([]string{"message", "msg", "detail"}, says) && slices.ContainsFunc([]string{"status", "statusCode", "code"}, isError)
 }
 
 // IsCut reports whether the error is that of a response that ends within a JSON value, or before it: an
