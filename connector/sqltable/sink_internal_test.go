@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -410,6 +411,8 @@ func TestSink_NumbersInTexts(t *testing.T) {
 		for text, number := range changed {
 			require.ErrorContains(t, write(text), "SQLite would store \""+text+"\" as "+number+" in a column of type "+declared)
 		}
+		require.ErrorContains(t, write(strings.Repeat("9", 309)), " as +Inf in a column")
+		require.ErrorContains(t, write("-."+strings.Repeat("0", 330)+"1"), " as -0 in a column")
 		kept := []string{"123e4567-e89b-12d3-a456-426614174000", "1e"}
 		for _, text := range kept {
 			require.NoError(t, write(text), text)

@@ -96,7 +96,7 @@ var anyNumberText = regexp.MustCompile(`^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)
 // outOfRange returns what SQLite makes of a number that is written as a text and is too great or too small for a float,
 // such as 123e4567: infinity, or 0. It returns "" for others.
 func outOfRange(text string) string {
-	if text == "" || text[0] > '9' {
+	if text == "" || text[0] > '9' || len(text) < 300 && !strings.ContainsAny(text, "eE") { // most texts: few digits, no exponent
 		return ""
 	}
 	parts := anyNumberText.FindStringSubmatch(text)
