@@ -153,6 +153,7 @@ func (s *source[T]) files(ctx context.Context, r dataflow.Request[Cursor], f fun
 			file := at.File
 			at = r.From
 			at.File = file
+			r.Resumed = false // no other file holds the cursor's records
 		}
 		more, err := s.file(ctx, name, at, f)
 		if at.Offset > 0 && at.File != r.From.File && files.IsStale(err) { // another file than the one that was compressed

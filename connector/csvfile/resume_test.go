@@ -299,6 +299,19 @@ func TestResume_Compressed(t *testing.T) {
 	rest, err = read(t, src, &all[1].Cursor)
 	require.NoError(t, err)
 	require.Equal(t, []string{"in.gz line 2: 7|8"}, texts(rest))
+
+	// Another file beside the one that was read, with the same records before the cursor, or the same long header.
+	put("in", text)
+	put("in.gz", compressed("a,b\n1,2\n5,6\n"))
+	rest, err = read(t, src, &all[0].Cursor)
+	require.NoError(t, err)
+	require.Equal(t, []string{"in line 3: 3|4", "in.gz line 2: 1|2", "in.gz line 3: 5|6"}, texts(rest))
+	header := "a,b," + strings.Repeat("x", 1100) + "\n"
+	put("in", header+"1,2,\n")
+	put("in.gz", compressed(header+"7,8,\n"))
+	all, err = read(t, src, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"in line 2: 1|2", "in.gz line 2: 7|8"}, texts(all))
 }
 
 // Another line at the cursor is an error, also where all lines are as long and the first 1 KiB is the same, as in

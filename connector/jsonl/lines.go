@@ -48,6 +48,7 @@ func (s *source[T]) lines(ctx context.Context, r dataflow.Request[Cursor], each 
 		}
 		if r.Resumed && s.place.Holds(from.File, r.From.File) {
 			from.Offset, from.Line, from.Head, from.Tail = r.From.Offset, r.From.Line, r.From.Head, r.From.Tail
+			r.Resumed = false // no other file holds the cursor's records
 		}
 		more, err := s.file(ctx, name, from, each)
 		if from.Offset > 0 && from.File != r.From.File && files.IsStale(err) { // another file than the one that was compressed

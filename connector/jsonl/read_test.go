@@ -306,6 +306,10 @@ func TestResume_Compressed(t *testing.T) {
 	texts, _, err = read(t, src, &cursors[4])
 	require.NoError(t, err)
 	require.Equal(t, []string{"log-2.gz line 1: 70", "log-2.gz line 2: 71", "log-3 line 1: 30"}, texts)
+	put("log-2.gz", compressed([]byte("20\n71\n"))) // with the same line before the cursor
+	texts, _, err = read(t, src, &cursors[2])
+	require.NoError(t, err)
+	require.Equal(t, []string{"log-2 line 2: 21", "log-2 line 3: 22", "log-2.gz line 1: 20", "log-2.gz line 2: 71", "log-3 line 1: 30"}, texts)
 }
 
 // Another line at the cursor is an error, also where all lines are as long and the first 1 KiB is the same.

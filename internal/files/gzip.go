@@ -23,14 +23,14 @@ func (p Place) compresses(ctx context.Context, plain, packed string) bool {
 	return err == nil && bytes.HasPrefix(text, copied)
 }
 
-// start returns the first bytes of a file.
+// start returns the first bytes of a file: more than a header, which may be that of each file.
 func (p Place) start(ctx context.Context, name string) ([]byte, error) {
 	f, err := p.Open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // the file was only read
-	return f.Bytes(0, headBytes)
+	return f.Bytes(0, chunk)
 }
 
 // errTrailing is the error of a gzip file with other bytes after its end.
