@@ -89,7 +89,7 @@ func (s *source[T]) link(page string) (u, home *url.URL, ok bool) {
 	return u, home, s.opts.Links == KeepOrigin || httpcall.SameHost(home, u)
 }
 
-// hide takes the values of secrets out of a link, such as that of api_key, if the source's address or Auth have put the
+// hide puts a mark in place of the values of secrets in a link, such as that of api_key, if the source's address or Auth have put the
 // same into the request that was sent; nil: none was. A cursor must not keep them: whoever sees it would know them, and
 // once a key is changed, the API would refuse the link for good.
 func (r *reading[T]) hide(link string, sent *url.URL) string {
@@ -103,11 +103,11 @@ func (r *reading[T]) hide(link string, sent *url.URL) string {
 		own = append(own, slices.DeleteFunc(pairsOf(sent), func(p [2]string) bool { return slices.Contains(asked, p) })...)
 	}
 	return withSecrets(link, u, func(p [2]string) (string, bool) {
-		return url.QueryEscape(p[0]) + "=", p[1] != "" && slices.Contains(own, p)
+		return url.QueryEscape(p[0]) + "=" + mask.Mark, p[1] != "" && slices.Contains(own, p)
 	})
 }
 
-// reveal puts the secrets of the source's address back into a link. Those of Auth are left out: it adds them.
+// reveal puts the secrets of the source's address back into a link of [reading.hide]. Those of Auth are left out: it adds them.
 func (s *source[T]) reveal(link string) string {
 	u, home, ok := s.link(link)
 	if !ok {
@@ -116,26 +116,27 @@ func (s *source[T]) reveal(link string) string {
 	return withSecrets(link, u, func(p [2]string) (string, bool) {
 		for pair := range strings.SplitSeq(home.RawQuery, "&") {
 			if pairOf(pair)[0] == p[0] {
-				return pair, p[1] == ""
+				return pair, p[1] == mask.Mark
 			}
 		}
-		return "", p[1] == ""
+		return "", p[1] == mask.Mark
 	})
 }
 
-// withSecrets returns a link whose pairs with secrets are others where change says so. An empty one is left out.
+// withSecrets returns a link whose pairs with secrets are others where change says so. An empty other one is left out.
 func withSecrets(link string, u *url.URL, change func(pair [2]string) (other string, ok bool)) string {
 	var pairs []string
 	changed := false
 	for text := range strings.SplitSeq(u.RawQuery, "&") {
 		if pair := pairOf(text); mask.Secret(pair[0]) {
 			if other, ok := change(pair); ok {
-				text, changed = other, true
+				if changed = true; other == "" {
+					continue
+				}
+				text = other
 			}
 		}
-		if text != "" {
-			pairs = append(pairs, text)
-		}
+		pairs = append(pairs, text)
 	}
 	if !changed {
 		return link

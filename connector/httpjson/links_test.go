@@ -115,3 +115,24 @@ func TestSource_LinksOwnSecrets(t *testing.T) {
 	}
 	require.Equal(t, []string{"", "token=a&signature=b%2F&&access_token="}, notes)
 }
+
+// A link is followed as it is but for a secret that the cursor leaves out: it may be signed.
+func TestSource_LinksAsTheyAre(t *testing.T) {
+	t.Parallel()
+	for key, want := range map[string]string{"b": "page_token=&&api_key=b&signature=%2f", "a%2F": "page_token=&&api_key=a%2F&signature=%2f"} {
+		var asked []string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if asked = append(asked, req.URL.RawQuery); len(asked) == 1 {
+				_, _ = fmt.Fprintf(w, `{"data":[{"id":1}],"next":"http://%s/?page_token=&&api_key=%s&signature=%%2f"}`, req.Host, key)
+				return
+			}
+			_, _ = fmt.Fprint(w, `{"data":[]}`)
+		}))
+		t.Cleanup(server.Close)
+		opts := &httpjson.Options{Records: "data", Paging: httpjson.NextURL{Path: "next"}}
+		for _, err := range httpjson.Source[order](server.URL+"/?api_key=a%2F", opts).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+			require.NoError(t, err)
+		}
+		require.Equal(t, []string{"api_key=a%2F", want}, asked)
+	}
+}
