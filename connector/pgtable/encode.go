@@ -121,7 +121,7 @@ func newTextEncoder(c *column) encoder {
 		switch {
 		case text == nil:
 			return e.null()
-		case c.most > 0 && c.checkText(string(text)) != nil:
+		case c.most > 0 && len(text) > c.most && c.checkText(string(text)) != nil: // few texts need the copy
 			return false, errNotPlain
 		default:
 			return e.text(c, text)
