@@ -128,6 +128,21 @@ func TestStream_NotesOfStandby(t *testing.T) {
 	}, patience, poll)
 }
 
+// A slot that was made on a standby before the primary's is read when the standby is promoted. It has confirmed less
+// than where the other began. No transaction is there that the server could send again.
+func TestStream_EarlierSlot(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", itemTable, `create table other (text text)`, `create publication p for table item`,
+		`select pg_create_logical_replication_slot('early', 'pgoutput')`, `insert into other values ('not published')`)
+	f := follow(t, pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s"}), nil)
+	at := f.mark(func(p pgchange.Position) bool { return len(p.Loaded) == 1 })
+	f.stop()
+	exec(t, pool, `insert into item values (1, 'new')`)
+	source := pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "early"})
+	require.EqualValues(t, 1, follow(t, source, &at).next(1)[0].Value.New.ID)
+}
+
 // A slot on a standby is lost if the primary removes rows of the catalog that it needs. The error says so.
 func TestStream_StandbyConflicts(t *testing.T) {
 	t.Parallel()

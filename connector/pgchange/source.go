@@ -179,7 +179,7 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 	if err := s.checkMoved(confirmed, r.pos.LSN); err != nil {
 		return err
 	}
-	if confirmed < r.pos.Sent {
+	if confirmed < r.pos.Sent && !r.pos.SentAt.IsZero() { // no transaction is where a slot began
 		r.expects = r.pos.Sent
 	}
 	if preview {
