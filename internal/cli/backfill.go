@@ -153,7 +153,7 @@ func inFlags(err error) error {
 	}
 	// Of several faults, each begins a line.
 	return usage("%s", strings.NewReplacer(
-		"\nUntil: ", "\n--until: ", "\nUntilTime: ", "\n--until: ", "\nParams: ", "\n--params: ",
+		"\nUntil: ", "\n--until: ", "\nUntilTime: ", "\n--until: ", "\nParams: ", "\n--params: ", "\nAppend: ", "\n--append: ",
 		" From: ", " --from: ", " Until: ", " --until: ", " FromTime: ", " --from: ", " UntilTime: ", " --until: ", " Params: ", " --params: ", " n: ", " --ranges: ",
 		" Append: ", " --append: ", "set Append to", "give --append to",
 	).Replace(message(err)))

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -22,6 +23,9 @@ func TestBackfill_InFlags(t *testing.T) {
 	require.NoError(t, client.Register(t.Context()))
 	_, err = client.Backfill(t.Context(), "appends", nil)
 	require.EqualError(t, inFlags(err), `backfill flow "appends": --append: the flow's sink appends, or keeps each batch, so it would have records twice: give --append to allow that, or use a target that upserts`)
+	_, err = client.Backfill(t.Context(), "appends", &dataflow.BackfillParams{From: json.RawMessage(`a`)})
+	require.ErrorContains(t, inFlags(err), `backfill flow "appends": --from: a is not JSON`)
+	require.ErrorContains(t, inFlags(err), "\n--append: the flow's sink appends")
 }
 
 // A day begins when the clocks first show it, also where they are changed at midnight.
