@@ -93,7 +93,7 @@ func (p *page) paint(cell string) string {
 		colour = 32 // green
 	case "failed", "problem":
 		colour = 31 // red
-	case "inactive", "warning", "pending", "disabled", "tripped":
+	case jsonview.Paused, "warning", "pending", "disabled", "tripped":
 		colour = 33 // yellow
 	case "in_progress":
 		colour = 36 // cyan
