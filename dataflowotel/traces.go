@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"strings"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -117,12 +118,13 @@ func (t *Telemetry) endRun(ctx context.Context, run *dataflow.Run, end string, e
 // errorType is the attribute error.type: the type of the first error of a chain that is not a wrapper of the
 // library's or of [fmt.Errorf], which would say nothing of what failed.
 func errorType(err error) attribute.KeyValue {
+	library := reflect.TypeFor[dataflow.RunError]().PkgPath() + "/"
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		t := reflect.TypeOf(err)
 		if t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}
-		if path := t.PkgPath(); path != "fmt" && path != reflect.TypeFor[dataflow.RunError]().PkgPath() {
+		if path := t.PkgPath(); path != "fmt" && !strings.HasPrefix(path+"/", library) {
 			break
 		}
 		err = inner
