@@ -20,7 +20,7 @@ func TestFlow(t *testing.T) {
 			"flow show orders",
 			"flow why orders",
 			`flow pause orders --reason "the disk is full"`,
-			"flow list --state inactive",
+			"flow list --state paused",
 			"flow show orders",
 			"flow why orders",
 			"enqueue orders",
