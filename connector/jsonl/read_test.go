@@ -217,6 +217,7 @@ func TestValidate(t *testing.T) {
 			src := part.(dataflow.Source[int, jsonl.Cursor])
 			_, _, err := read(t, src, nil)
 			require.ErrorAs(t, err, &wrong)
+			require.True(t, dataflow.IsPermanent(err))
 		})
 	}
 }
@@ -266,6 +267,7 @@ func TestResume_Replaced(t *testing.T) {
 	put(t, path, []byte("7\n8\n9\n"))
 	_, _, _, err = readInts(t, src, at)
 	require.ErrorContains(t, err, "its first records were changed after they were read")
+	require.True(t, dataflow.IsPermanent(err))
 }
 
 // A file that gzip has compressed, or is compressing, is the file that was read.
