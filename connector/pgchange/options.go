@@ -29,7 +29,8 @@ type Options struct {
 	// A table that is added later is loaded then. So is one that was dropped and made anew, or
 	// was not among Tables or not part of the publication for a while: the target first gets a
 	// truncate of it, and of the other tables, which are loaded again too, because all may have
-	// the same target.
+	// the same target. A table that inherits from one of these, and is no partition, is not read
+	// unless it is named too, although `for table` of its parent publishes it.
 	Tables []string
 	// OnlyChanges leaves out the first load: only changes are read that are committed after
 	// the slot was created.
