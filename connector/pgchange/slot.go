@@ -63,6 +63,9 @@ func (s *stream) control(ctx context.Context) (*pgx.Conn, error) {
 	c.RuntimeParams["synchronous_commit"] = "local" // a watermark must reach the log at once, and no standby
 	c.RuntimeParams["row_security"] = "off"         // rows that a policy hides are an error: the log has their changes
 	conn, err := pgx.ConnectConfig(ctx, c)
+	if sqlstate.Has(err, "08P01") { // as PgBouncer refuses the settings
+		return nil, fmt.Errorf("connect for the tables (a pooler is in the way: the pool must have the server's own address): %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
