@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"internal/httpcall":       {""},
 	"connector/jsonl":         {"", "internal/files", "internal/jsonrow", "internal/notes"},
 	"internal/jsonrow":        {"internal/exact", "internal/stored"},
-	"internal/files":          {""},
+	"internal/files":          {"", "internal/notes"},
 	"connector/csvfile":       {"", "internal/csvguess", "internal/files", "internal/notes"},
 	"internal/notes":          {},
 	"internal/exact":          {},

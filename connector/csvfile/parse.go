@@ -53,7 +53,7 @@ func (s *source[T]) fileOf(ctx context.Context, key string) (*file, error) {
 	if s.streamed {
 		return nil, errors.New("a stream is not opened for it")
 	}
-	names, _, err := s.place.After(ctx, "")
+	names, err := s.place.After(ctx, "")
 	if err != nil {
 		return nil, err
 	}

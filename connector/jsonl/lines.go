@@ -34,12 +34,9 @@ func (s *source[T]) lines(ctx context.Context, r dataflow.Request[Cursor], each 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	names, copies, err := s.place.After(ctx, r.From.File)
+	names, err := s.place.After(ctx, r.From.File)
 	if err != nil {
 		return fmt.Errorf("JSON lines: %w", err)
-	}
-	for _, name := range copies {
-		notes.Info(ctx, "a file is left out: gzip has made it of another one that is there too", slog.String("file", name))
 	}
 	for _, name := range names {
 		from := Cursor{}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 // Place says where the files of a source are. The zero value is invalid.
@@ -170,12 +172,13 @@ func isOwn(name string) bool {
 }
 
 // After returns the names of the files still to read: the cursor's file, if it
-// still exists, and all later ones. copies are those that gzip is making of others; they are left out.
-func (p Place) After(ctx context.Context, cursor string) (names, copies []string, err error) {
+// still exists, and all later ones. It leaves out those that gzip is making of others, and says so in the log.
+func (p Place) After(ctx context.Context, cursor string) ([]string, error) {
 	all, err := p.List()
 	if err != nil || !p.many {
-		return all, nil, err
+		return all, err
 	}
+	var names []string
 	at, _ := slices.BinarySearch(all, cursor)
 	for _, name := range all[at:] {
 		plain, packed := strings.CutSuffix(name, gzipSuffix)
@@ -183,12 +186,12 @@ func (p Place) After(ctx context.Context, cursor string) (names, copies []string
 		switch {
 		case p.isDir(name):
 		case packed && both && p.compresses(ctx, plain, name):
-			copies = append(copies, name)
+			notes.Info(ctx, "a file is left out: gzip has made it of another one that is there too", slog.String("file", name))
 		default:
 			names = append(names, name)
 		}
 	}
-	return names, copies, nil
+	return names, nil
 }
 
 // Holds reports whether a file of [Place.After] holds the records of a cursor's file: it is that file,
