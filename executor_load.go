@@ -359,42 +359,6 @@ func (l *firstLoad) handOver(ctx context.Context) error {
 	return errSliceOver
 }
 
-// cancelRanges cancels those of a flow's live runs that are ranges of a first load, and returns them.
-func cancelRanges(ctx context.Context, q Queries, live []*Run, reason string) (ranges []*Run, err error) {
-	for _, run := range live {
-		if err == nil && run.Trigger == TriggerFirstLoad {
-			run, err = q.RunCancel(ctx, &RunCancelParams{RunID: run.ID, Actor: "first load", Reason: reason})
-			ranges = append(ranges, run)
-		}
-	}
-	return ranges, err
-}
-
-// cancelRangesOf cancels the ranges of a first load if the run that waited for them was cancelled: one
-// that was worked before, while no other run of the flow waits for them. It is called in the same
-// transaction, and tellCancelled after that.
-func cancelRangesOf(ctx context.Context, q Queries, run *Run) (ranges []*Run, err error) {
-	if run.State != RunCancelled || run.IsBackfill() || run.LeaseNumber == 0 {
-		return nil, nil
-	}
-	live, err := q.RunLive(ctx, run.FlowID)
-	waits := func(r *Run) bool { return r.State == RunInProgress && !r.IsBackfill() }
-	if err != nil || slices.ContainsFunc(live, waits) {
-		return nil, err
-	}
-	return cancelRanges(ctx, q, live, fmt.Sprintf("run %d was cancelled, which waited for it", run.ID))
-}
-
-// tellCancelled tells of those runs that waited, and have ended. Who works one of the others tells of that.
-func (b base) tellCancelled(ctx context.Context, runs []*Run) {
-	for _, run := range runs {
-		if run.State == RunCancelled {
-			b.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", run.CancelledBy), slog.String(logReason, run.CancelReason))...)
-			b.publish(ctx, EventRunCancelled, run, run.Err())
-		}
-	}
-}
-
 // endOthers cancels the ranges of earlier first loads, and waits for their end: they would write
 // older rows over newer ones.
 func (l *firstLoad) endOthers(ctx context.Context, reason string) error {
