@@ -229,6 +229,9 @@ type Queries interface {
 	AfterDue(ctx context.Context, flowID int64) ([]*DueAfter, error)
 	// AfterDone stores that the run of a DueAfter has been started.
 	AfterDone(ctx context.Context, due *DueAfter) error
+	// AfterWrote counts rows of a flow's dead letters for those who follow it OnlyIfRows: no
+	// checkpoint counts them.
+	AfterWrote(ctx context.Context, flowID int64, rows int) error
 	// AfterGet returns how a flow follows another one, or ErrNotFound if it follows none.
 	AfterGet(ctx context.Context, flowID int64) (*AfterState, error)
 

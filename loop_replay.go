@@ -88,13 +88,15 @@ func (p *flowCode) replayTx(ctx context.Context, store Store, l *DeadLetterRecor
 		if !ours {
 			return errReplayed
 		}
-		if p.target.kind != toTx || n == 0 {
+		if n == 0 {
 			return nil
 		}
-		if err := p.sink.writeTx(ctx, p.target.sink, made.rows, 0, n); err != nil {
-			return fmt.Errorf("write: %w", foreign(err))
+		if p.target.kind == toTx {
+			if err := p.sink.writeTx(ctx, p.target.sink, made.rows, 0, n); err != nil {
+				return fmt.Errorf("write: %w", foreign(err))
+			}
 		}
-		return nil
+		return q.AfterWrote(ctx, l.FlowID, n)
 	})
 }
 
@@ -220,7 +222,7 @@ func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRec
 		if err := w.p.sink.writeTx(ctx, w.p.again.target.sink, made.rows, 0, made.rows.len()); err != nil {
 			return fmt.Errorf("write: %w", foreign(err))
 		}
-		return nil
+		return q.AfterWrote(ctx, w.a.flow.ID, made.rows.len())
 	})
 }
 

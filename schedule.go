@@ -73,7 +73,7 @@ type After struct {
 	// registered yet.
 	Flow string
 	// OnlyIfRows leaves out runs that wrote no rows. A row that the sink had already
-	// ([Counters].Redundant) does not count.
+	// ([Counters].Redundant) does not count. One of a dead letter does, at the next success.
 	OnlyIfRows bool
 }
 

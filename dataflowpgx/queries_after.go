@@ -25,7 +25,7 @@ with recursive up (name, n) as (
 )
 select name from up order by n`
 
-// The rows that the runs of flow u have written, except backfills.
+// The rows that the runs and the dead letters of flow u have written, except the runs of backfills.
 const rowsWritten = `(select sum(c.written) from {s}dataflow_checkpoint c where c.flow_id = u.id and c.scope = '')`
 
 // The success of a run is in its flow's row, in the commit that ended the run.
@@ -37,6 +37,10 @@ where ($1 = 0 and f.state = 'active' or a.flow_id = $1) and u.last_success_run <
 order by a.flow_id`
 
 const sqlAfterDone = `update {s}dataflow_after set seen_run = $2, seen_rows = $3 where flow_id = $1`
+
+const sqlAfterWrote = `
+insert into {s}dataflow_checkpoint as c (flow_id, written, updated_at) values ($1, $2, {now})
+on conflict (flow_id, scope, partition) do update set written = c.written + excluded.written`
 
 const sqlAfterGet = `
 select a.upstream, a.only_if_rows, u.id is not null, coalesce(u.last_success_run, 0)

@@ -30,6 +30,11 @@ func (q *queries) AfterDone(ctx context.Context, d *dataflow.DueAfter) error {
 	return q.one(ctx, sqlAfterDone, d.FlowID, d.RunID, d.Rows)
 }
 
+func (q *queries) AfterWrote(ctx context.Context, flowID int64, rows int) error {
+	_, err := q.db.ExecContext(ctx, q.store.text(sqlAfterWrote), flowID, rows)
+	return err
+}
+
 func (q *queries) AfterGet(ctx context.Context, flowID int64) (*dataflow.AfterState, error) {
 	var a dataflow.AfterState
 	err := q.db.QueryRowContext(ctx, q.store.text(sqlAfterGet), flowID).Scan(&a.Flow, &a.OnlyIfRows, &a.Registered, &a.LastRun)

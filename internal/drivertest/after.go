@@ -13,6 +13,7 @@ func afterRules() []rule {
 		{name: "Due", run: afterDue},
 		{name: "OnlyIfRows", run: afterOnlyIfRows},
 		{name: "Loaded", run: afterLoaded},
+		{name: "Wrote", run: afterWrote},
 		{name: "Place", run: afterPlace},
 		{name: "Chain", run: afterChain},
 		{name: "Waits", run: afterWaits, needs: concurrentWriters},
@@ -105,6 +106,22 @@ func afterLoaded(t *test) {
 	t.end(ending(c, dataflow.RunSuccess))
 	require.Zero(t, t.run(c.Run.ID).Counters.Written)
 	require.Equal(t, []dataflow.DueAfter{{FlowID: report.ID, Upstream: "orders", RunID: c.Run.ID, Rows: 5}}, t.dueAfter())
+}
+
+// Rows of dead letters count too, at the next success of the flow, also before its first checkpoint.
+func afterWrote(t *test) {
+	report, orders := t.flow("report"), t.flow("orders")
+	t.follow(report.ID, dataflow.After{Flow: "orders", OnlyIfRows: true})
+	require.NoError(t, t.store.AfterWrote(t.Context(), orders.ID, 2))
+	require.Empty(t, t.dueAfter(), "it has not succeeded since")
+	last := t.succeeded(orders.ID, 0)
+	want := dataflow.DueAfter{FlowID: report.ID, Upstream: "orders", RunID: last, Rows: 2}
+	require.Equal(t, []dataflow.DueAfter{want}, t.dueAfter())
+	require.NoError(t, t.store.AfterDone(t.Context(), &want))
+	last = t.succeeded(orders.ID, 3)
+	require.NoError(t, t.store.AfterWrote(t.Context(), orders.ID, 1))
+	want.RunID, want.Rows = last, 6
+	require.Equal(t, []dataflow.DueAfter{want}, t.dueAfter())
 }
 
 // A flow begins with the next success of the one that it follows. Registering it again does not

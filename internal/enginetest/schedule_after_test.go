@@ -158,6 +158,41 @@ func TestAfter_FirstLoad(t *testing.T) {
 	})
 }
 
+// The rows of dead letters count as rows of their flow: those that a later run tries again, and those
+// that somebody replays before it.
+func TestAfter_DeadLetters(t *testing.T) {
+	t.Parallel()
+	for name, policy := range map[string]dataflow.Policy{"Retried": dataflow.RetryBadFor(time.Hour, 9), "Replayed": dataflow.DeadLetterUpTo(9)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			onBoth(t, func(t *dbT) {
+				t.orphans()
+				orders := retried(1, dataflow.Identity[int](), appendTo("hb"), &dataflow.FlowOptions{OnBadRecord: policy, MaxAttempts: 1})
+				client := t.registered(orders, following("report", dataflow.After{Flow: "hb", OnlyIfRows: true}, nil))
+				work := func() {
+					t.Helper()
+					_, err := client.Trigger(t.Context(), "hb", nil)
+					require.NoError(t, err)
+					t.tick(client)
+				}
+				work()
+				require.Zero(t, t.number(sqlAfterRuns), "its row was refused")
+				require.NoError(t, t.exec("insert into parents values (1)"))
+				if name == "Replayed" {
+					report, err := client.Replay(t.Context(), "hb", nil)
+					require.NoError(t, err)
+					require.Len(t, report.Replayed, 1)
+				}
+				work()
+				require.EqualValues(t, 1, t.number("select count(*) from hb"))
+				require.EqualValues(t, 1, t.number(sqlAfterRuns))
+				work()
+				require.EqualValues(t, 1, t.number(sqlAfterRuns))
+			})
+		})
+	}
+}
+
 // Why says of a flow that follows one which was renamed since that no process works that one.
 func TestAfter_Renamed(t *testing.T) {
 	t.Parallel()
