@@ -94,12 +94,16 @@ func TestRecords_SameAsEncodingCSV(t *testing.T) {
 	}
 }
 
-// FuzzRecords requires the same records and errors as encoding/csv.
+// FuzzRecords requires the same records and errors as encoding/csv, but of lines that begin with
+// NUL bytes: see errHole.
 func FuzzRecords(f *testing.F) {
 	for i, text := range manyRecords {
 		f.Add([]byte(text), i%3 == 0, byte(i%4))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, comment bool, comma byte) {
+		if bytes.Contains(append([]byte{'\n'}, text...), []byte("\n\x00")) {
+			return
+		}
 		opts := &Options{Comma: []rune{',', ';', '§', '\t'}[comma%4]}
 		if comment {
 			opts.Comment = '#'
