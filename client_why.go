@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -225,6 +226,21 @@ func lookInto(ctx context.Context, c *Client, name string) (*why, error) {
 func strange(job *rivertype.JobRow) bool {
 	unknown := (&rivertype.UnknownJobKindError{Kind: job.Kind}).Error()
 	return len(job.Errors) > 0 && job.Errors[len(job.Errors)-1].Error == unknown
+}
+
+// putOff says how often workers have put a job off, as for trouble with its claim. Empty: never. River counts that.
+func putOff(job *rivertype.JobRow) string {
+	var metadata struct {
+		Snoozes int64 `json:"snoozes"`
+	}
+	if err := json.Unmarshal(job.Metadata, &metadata); err != nil || metadata.Snoozes == 0 {
+		return "" // what others keep in the metadata is no trouble of ours
+	}
+	times := "once"
+	if n := metadata.Snoozes; n > 1 {
+		times = fmt.Sprintf("%d times", n)
+	}
+	return fmt.Sprintf(" Its workers have put it off %s, as when the database delays or refuses a claim: their logs say why.", times)
 }
 
 // worksQueue reports whether a live process works a queue. Of one that joined its service's River client, only

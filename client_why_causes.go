@@ -288,7 +288,7 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	case job.State != rivertype.JobStateRunning && job.ScheduledAt.Sub(w.now) > time.Minute:
 		w.add(CauseNotDue, run.ID, nil, "Run %d has been due since %s, and its River job %d waits until %s: River, a middleware of its client, or somebody has put it off. It gets another job in about a minute.", run.ID, w.at(run.RunAfter), job.ID, w.at(job.ScheduledAt))
 	default:
-		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment%s.%s", run.ID, w.at(run.RunAfter), job.ID, queue, seen, w.strangers(queue))
+		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment%s.%s%s", run.ID, w.at(run.RunAfter), job.ID, queue, seen, w.strangers(queue), putOff(job))
 	}
 	return nil
 }

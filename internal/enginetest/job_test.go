@@ -267,9 +267,9 @@ func TestDataFlowJob_Trouble(t *testing.T) {
 			t.table("f")
 			j := t.working(onQueue("f", dataflow.Identity[int](), dataflow.FlowOptions{}))
 			for _, sql := range []string{
-				`create sequence claims`,
+				`create table trouble as select 1`,
 				`create function refuse() returns trigger language plpgsql as $$ begin
-					if nextval('claims') <= 4 then raise exception 'as if' using errcode = '` + code + `'; end if;
+					if exists (select from trouble) then raise exception 'as if' using errcode = '` + code + `'; end if;
 					return new; end $$`,
 				`create trigger refuse before update on dataflow_run for each row when (new.lease_no > old.lease_no) execute function refuse()`,
 			} {
@@ -281,6 +281,10 @@ func TestDataFlowJob_Trouble(t *testing.T) {
 			require.Equal(t, rivertype.JobStateAvailable, snoozed.State, "River's own wait was taken: %v", snoozed.Errors)
 			require.Zero(t, snoozed.Attempt)
 			require.NotEmpty(t, j.logs.lines("working a due run failed; trying again"))
+			why, err := j.client.Why(t.Context(), "f")
+			require.NoError(t, err)
+			require.Regexp(t, "it should start any moment.* Its workers have put it off (once|[0-9]+ times), as when the database delays or refuses a claim: their logs say why", why.String())
+			require.NoError(t, t.exec("delete from trouble"))
 			run, err = t.wait(j.client, run.ID)
 			require.NoError(t, err)
 			require.Equal(t, 1, run.Attempt)
