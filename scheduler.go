@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,9 +23,19 @@ import (
 type fired struct {
 	runs    []*Run
 	skipped int64
-	failed  int       // flows whose ticks could not be handled
+	failed  failures  // flows whose ticks could not be handled
 	until   time.Time // the ticks up to this time were looked for
 	left    *found    // what was found due, and is for the next call; nil: nothing
+}
+
+// failures are flows by the error with which each failed. The same trouble meets many flows at once, such as a full disk.
+type failures map[string][]string
+
+// log says each error once.
+func (f failures) log(ctx context.Context, log *slog.Logger) {
+	for _, err := range slices.Sorted(maps.Keys(f)) {
+		log.WarnContext(ctx, "dataflow: could not handle the due ticks of a flow; trying again", slog.String(logFlow, f[err][0]), slog.Int("others", len(f[err])-1), slog.String(logError, err))
+	}
 }
 
 // found are flows that are due, of which some have been handled.
@@ -60,7 +71,8 @@ type scheduler struct {
 // at once. A flow that cannot be handled is left out until the next call. A call handles up to
 // limit flows. left is what the call before left over; nil: look for what is due.
 func (s *scheduler) fireDue(ctx context.Context, limit int, left *found) (*fired, error) {
-	all := &fired{}
+	all := &fired{failed: make(failures)}
+	defer func() { all.failed.log(ctx, s.log) }()
 	if s.flows.view().flows == 0 {
 		return all, nil
 	}
@@ -333,12 +345,11 @@ func writeSet(ctx context.Context, q Queries, set []*dueFlow) error {
 	return q.FlowPlan(ctx, plans...)
 }
 
-// noteFired adds the outcome of a set to all, and logs it.
+// noteFired adds the outcome of a set to all, and logs what succeeded.
 func (s *scheduler) noteFired(ctx context.Context, set []*dueFlow, all *fired) {
 	for _, d := range set {
 		if d.err != nil {
-			s.log.WarnContext(ctx, "dataflow: could not handle the due ticks of a flow; trying again", slog.String(logFlow, d.flow.Name), slog.String(logError, d.err.Error()))
-			all.failed++
+			all.failed[d.err.Error()] = append(all.failed[d.err.Error()], d.flow.Name)
 			continue
 		}
 		for _, run := range d.runs {

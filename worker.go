@@ -348,7 +348,7 @@ func (w *worker) untilNext(ctx context.Context, f *fired) time.Duration {
 	switch view := w.flows.view(); {
 	case f.left != nil:
 		return 0
-	case f.failed > 0 || f.until.IsZero():
+	case len(f.failed) > 0 || f.until.IsZero():
 		return w.config.PollInterval
 	default:
 		d, ok, err := w.store.FlowNext(ctx, view.ids, f.until)

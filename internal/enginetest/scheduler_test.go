@@ -103,7 +103,8 @@ func (r brokenRiver) InsertManyTx(ctx context.Context, tx dataflow.Tx, jobs []ri
 	return r.River.InsertManyTx(ctx, tx, jobs)
 }
 
-// A tick whose run cannot be stored stays due, and does not block other flows.
+// A tick whose run cannot be stored stays due, and does not block other flows. The log says the same trouble of
+// several flows once.
 func TestSchedule_CannotStart(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -114,9 +115,16 @@ func TestSchedule_CannotStart(t *testing.T) {
 		named := func(name string, rt dataflow.Runtime) *dataflow.Flow {
 			return dataflow.NewFlow(name, numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: rt})
 		}
-		client := t.onClock(c, named("f", dataflow.JobQueue{Interval: 5 * time.Minute}), named("g", dataflow.Heartbeat{Interval: 10 * time.Minute}))
+		logs := newLogs()
+		client := t.client(&dataflow.Config{Clock: c.Now, Logger: logs.logger(), Flows: []*dataflow.Flow{
+			named("f", dataflow.JobQueue{Interval: 5 * time.Minute}), named("f2", dataflow.JobQueue{Interval: 5 * time.Minute}), named("g", dataflow.Heartbeat{Interval: 10 * time.Minute}),
+		}})
+		require.NoError(t, client.Register(t.Context()))
 		c.set(minute(10))
 		require.Len(t, t.tick(client), 1)
+		said := logs.lines("could not handle the due ticks of a flow")
+		require.Len(t, said, 1)
+		require.Contains(t, said[0], `flow=f others=1 error="insert River jobs: out of paper"`)
 		require.Empty(t, t.ticked(client))
 		require.Empty(t, t.skipped(client))
 		require.Equal(t, minute(10), *t.next(client))
@@ -124,9 +132,9 @@ func TestSchedule_CannotStart(t *testing.T) {
 		c.set(minute(11))
 		report, err := client.BeginTick(t.Context())
 		require.NoError(t, err)
-		require.Len(t, report.Fired, 1)
+		require.Len(t, report.Fired, 2)
 		require.Equal(t, []int{10}, t.ticked(client))
-		require.EqualValues(t, 1, t.number("select count(*) from river_job"))
+		require.EqualValues(t, 2, t.number("select count(*) from river_job"))
 	})
 }
 
