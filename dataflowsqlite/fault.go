@@ -17,8 +17,11 @@ import (
 const (
 	codeBusy       = 5
 	codeLocked     = 6
+	codeReadOnly   = 8
 	codeIOErr      = 10
 	codeFull       = 13
+	codeCantOpen   = 14 // for example, the process has no file descriptors left
+	codeProtocol   = 15 // the locks of the write-ahead log
 	codeTooBig     = 18
 	codeConstraint = 19
 	codeMismatch   = 20
@@ -108,7 +111,7 @@ func (s *store) Classify(err error) dataflow.Fault {
 		switch code & 0xff {
 		case codeBusy, codeLocked:
 			return dataflow.FaultConflict
-		case codeIOErr, codeFull:
+		case codeIOErr, codeFull, codeReadOnly, codeCantOpen, codeProtocol:
 			return dataflow.FaultUnavailable
 		case codeConstraint, codeMismatch, codeTooBig:
 			return dataflow.FaultData
@@ -120,7 +123,8 @@ func (s *store) Classify(err error) dataflow.Fault {
 	switch {
 	case strings.Contains(text, "database is locked"), strings.Contains(text, "database table is locked"):
 		return dataflow.FaultConflict
-	case strings.Contains(text, "disk I/O error"), strings.Contains(text, "database or disk is full"):
+	case strings.Contains(text, "disk I/O error"), strings.Contains(text, "database or disk is full"), strings.Contains(text, "unable to open database file"),
+		strings.Contains(text, "attempt to write a readonly database"), strings.Contains(text, "locking protocol"):
 		return dataflow.FaultUnavailable
 	case strings.Contains(text, "constraint failed"), strings.Contains(text, "datatype mismatch"), strings.Contains(text, "string or blob too big"):
 		return dataflow.FaultData

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -67,6 +69,30 @@ func increase(ctx context.Context, _ dataflow.Tx) error {
 	}
 	_, err := tx.ExecContext(ctx, "update counter set n = ?", n+1)
 	return err
+}
+
+// A file that cannot be opened or written now may be so later: its disk was mounted anew, or the process had no file
+// descriptors left.
+func TestClassify_File(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "db")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for name, c := range map[string]struct{ dsn, err string }{
+		"ReadOnly": {"file:" + file + "?mode=ro", "readonly database"},
+		"CantOpen": {filepath.Join(file, "db"), "unable to open database file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, err := sql.Open("sqlite", c.dsn)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, db.Close()) }()
+			store, err := dataflowsqlite.New(db).Store(dataflow.StoreOptions{Logger: slog.New(slog.DiscardHandler)})
+			require.NoError(t, err)
+			_, err = db.ExecContext(t.Context(), "create table t (n integer)")
+			require.ErrorContains(t, err, c.err)
+			require.Equal(t, dataflow.FaultUnavailable, store.Classify(err), err)
+		})
+	}
 }
 
 // When the context ends, database/sql rolls the transaction back by itself, and a statement or Commit

@@ -188,7 +188,9 @@ func TestTrouble_Told(t *testing.T) {
 // With SQLite, only the message tells.
 func TestTrouble_SQLite(t *testing.T) {
 	t.Parallel()
-	for _, message := range []string{"disk I/O error (10)", "database or disk is full (13)"} {
+	for _, message := range []string{
+		"disk I/O error (10)", "database or disk is full (13)", "attempt to write a readonly database (8)", "unable to open database file (14)", "locking protocol (15)",
+	} {
 		t.Run(message, func(inner *testing.T) {
 			inner.Parallel()
 			t := sqlite(inner, migratedFile(inner))
