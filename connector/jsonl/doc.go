@@ -54,4 +54,7 @@
 // duplicate line. [WriteFiles] writes a file for each batch; the file appears in one
 // step. A row that [encoding/json] cannot write, or with a text that is not UTF-8, is a
 // [dataflow.RecordError].
+//
+// encoding/json drops the seconds of a time's offset, such as those of Monrovia before 1972 and Amsterdam
+// before 1937 (Go 1.26). So give a record such times in UTC, as the sources of pgtable and sqltable do.
 package jsonl
