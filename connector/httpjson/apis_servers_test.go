@@ -11,8 +11,69 @@ import (
 	"github.com/activedataflow/dataflow/connector/httpjson"
 )
 
+// delta answers with all things at first, and later with those that were changed since. A link or token names the
+// moment after which, that of the next changes, and the last thing of the page before.
+func (f *fake) delta(token string) (page []thing, next, later string, ok bool) {
+	run, since, upTo, last := f.run, int64(0), f.now.Unix(), 0
+	if token != "" {
+		if n, _ := fmt.Sscanf(token, "d%d-%d-%d-%d", &run, &since, &upTo, &last); n != 4 || f.caps["expires"] && run != f.run {
+			return nil, "", "", false
+		}
+		if last < 0 { // the token of a last page
+			since, upTo, last = upTo, f.now.Unix(), 0
+		}
+	}
+	for _, x := range f.things {
+		if x.changed.Unix() > since && x.n > last {
+			page = append(page, x)
+		}
+	}
+	if len(page) > f.page {
+		page = page[:f.page]
+		return page, fmt.Sprintf("d%d-%d-%d-%d", f.run, since, upTo, page[f.page-1].n), "", true
+	}
+	return page, "", fmt.Sprintf("d%d-%d-%d-%d", f.run, since, upTo, -1), true
+}
+
 func apis() []one {
 	return []one{
+		{name: "GraphDelta", recipe: recipeGraphDelta, caps: "expires", again: true, change: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			page, next, later, ok := f.delta(req.URL.Query().Get("$token"))
+			if !ok {
+				refuse(w, http.StatusGone, `{"error":{"code":"syncStateNotFound","message":"The sync state generation is not found."}}`)
+				return
+			}
+			object := map[string]any{"value": rows(page, "", nil)}
+			for field, token := range map[string]string{"@odata.nextLink": next, "@odata.deltaLink": later} {
+				if token != "" {
+					object[field] = "http://" + req.Host + req.URL.Path + "?$token=" + token
+				}
+			}
+			write(w, object)
+		}},
+		{name: "GoogleCalendar", recipe: recipeGoogleCalendar, caps: "expires", again: true, change: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			query := req.URL.Query()
+			page, next, later, ok := f.delta(query.Get("pageToken"))
+			if !query.Has("pageToken") {
+				page, next, later, ok = f.delta(query.Get("syncToken"))
+			}
+			var run, since, after int64 // those of the sync token are those of the page's
+			_, _ = fmt.Sscanf(query.Get("pageToken"), "d%d-%d-", &run, &since)
+			_, _ = fmt.Sscanf(query.Get("syncToken"), "d%d-%d-%d", &run, new(int64), &after)
+			switch {
+			case !ok:
+				refuse(w, http.StatusGone, `{"error":{"code":410,"errors":[{"reason":"fullSyncRequired"}]}}`)
+				return
+			case query.Has("pageToken") && since != after:
+				refuse(w, http.StatusForbidden, `{"error":{"code":403,"message":"a page token of another query"}}`)
+				return
+			}
+			object := map[string]any{"kind": "calendar#events"}
+			if len(page) > 0 {
+				object["items"] = rows(page, "", nil)
+			}
+			write(w, with(with(object, "nextPageToken", next), "nextSyncToken", later))
+		}},
 		{name: "GitHub", recipe: recipeGitHub, again: true, change: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
 			since, _ := time.Parse(time.RFC3339, req.URL.Query().Get("since"))
 			n := max(number(req, "page"), 1)

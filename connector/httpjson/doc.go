@@ -55,13 +55,18 @@
 // run reads depends on the list:
 //
 //   - A list that grows at its end is continued after the last record.
+//
 //   - A list sorted newest first, with [NewestFirst], is read from its first page to the
 //     first record that is known. Records that come meanwhile are for the next run. A record
 //     that they move to the next page is read once if Key is set, unless more have come than a
 //     page has.
+//
 //   - With [Options].Since, the API is asked for what has changed since the latest time of
 //     the last run.
+//
 //   - With [Options].Snapshot, any other list is read as a whole, for a sink that upserts.
+//
+//   - With Later of [NextURL] or [BodyCursor], see Changes below.
 //
 // The cursor has hashes of the last three records: of their keys, or without [Options].Key of
 // their text. If the last one is not where it was, because records before it were removed, the
@@ -81,6 +86,14 @@
 //
 // If a page of a snapshot changed between two attempts of a run, the retry starts again at
 // the first page: no record is lost, but some arrive twice.
+//
+// # Changes
+//
+// Some APIs send the whole list once, and from then on what was changed, from a place that the last page
+// names: delta links, sync tokens. Later names it. A page of changes that is not as it was, when a run comes
+// back to it after a crash, is read from its beginning, and so the target must upsert. If the place has
+// expired, only the whole list has what was changed meanwhile: the run reads it with [Options].RestartExpired, and fails
+// without.
 //
 // # Huge pages
 //

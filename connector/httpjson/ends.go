@@ -94,6 +94,7 @@ func refused(err error) bool {
 // checkNamed looks for the path in Paging that says where the next page is. If it is in no
 // response of a read, it is probably wrong.
 func (r *reading[T]) checkNamed(at Cursor, p *page, got *Page) error {
+	r.warnOfChanges(p, got)
 	var path, more string
 	var optional bool
 	switch paging := r.s.opts.Paging.(type) {
@@ -110,7 +111,7 @@ func (r *reading[T]) checkNamed(at Cursor, p *page, got *Page) error {
 	default:
 		return nil
 	}
-	if at.Page != "" || p.next != "" || optional || p.count == 0 {
+	if at.Page != "" || p.next != "" || p.later != "" || optional || p.count == 0 {
 		return nil
 	}
 	for _, path := range []string{path, strings.TrimPrefix(more, "!")} {
@@ -126,6 +127,20 @@ func (r *reading[T]) checkNamed(at Cursor, p *page, got *Page) error {
 		r.s.opts.Logger.Warn("dataflow: httpjson: the response has nothing at the path that should name the next page; it counts as the only page", slog.String("path", path), slog.String("url", bare(r.s.address)), slog.Int("records", p.count))
 	}
 	return nil
+}
+
+// warnOfChanges warns once if the last page names the place of the list's changes by a usual name, and no option
+// takes it: a later run would never see them.
+func (r *reading[T]) warnOfChanges(p *page, got *Page) {
+	if p.next != "" || r.warnedChanges || !r.s.opts.resumes() || continues(r.s.opts.Paging) {
+		return
+	}
+	for _, path := range []string{"@odata.deltaLink", "nextSyncToken", "nextSyncUrl", "newStartPageToken"} {
+		if _, err := got.find(path); err == nil {
+			r.warnedChanges = true
+			r.s.opts.Logger.Warn("dataflow: httpjson: the last page names where the changes of the list come, and no later run asks there: set Later of NextURL or BodyCursor to it, or Options.Snapshot", slog.String("path", path), slog.String("url", bare(r.s.address)))
+		}
+	}
 }
 
 // checkHeader warns if a first page that is full has no header that names the next. The header

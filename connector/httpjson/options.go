@@ -170,7 +170,9 @@ func (o *Options) validate() error {
 	case o.Snapshot && (o.Order != OldestFirst || o.Since != nil):
 		wrong("Snapshot", "it reads all of the list, so Order and Since have no use: leave them out, or Snapshot")
 	case !o.resumes() && continues(o.Paging):
-		wrong("Paging.Continues", "each run begins at the first page with Snapshot, Since and NewestFirst: leave it out")
+		wrong("Paging.Continues", "each run begins at the first page with Snapshot, Since and NewestFirst: leave it out, or Later")
+	case changes(o.Paging) && o.streams():
+		wrong("Paging.Later", "it needs whole pages, which Stream and Lines do not keep: leave one of them out")
 	case o.Snapshot && o.streams():
 		wrong("Snapshot", "it compares whole pages, which Stream and Lines do not keep: leave one of them out")
 	}
@@ -196,27 +198,42 @@ func (o *Options) resumes() bool {
 // rereads reports whether a later run reads records that were read before. One that ends at a record that is
 // known does not.
 func (o *Options) rereads() bool {
-	return o.Snapshot || o.RestartExpired || o.Order == OldestFirst && o.Since != nil && o.Since.lookback() > 0
+	return o.Snapshot || o.RestartExpired || changes(o.Paging) || o.Order == OldestFirst && o.Since != nil && o.Since.lookback() > 0
 }
 
 // continues reports whether the last page of a paging names a page for a later run.
 func continues(paging Paging) bool {
 	switch p := paging.(type) {
 	case BodyCursor:
-		return p.Continues
+		return p.Continues || p.Later != ""
 	case NextURL:
-		return p.Continues
+		return p.Continues || p.Later != ""
 	default:
 		return false
 	}
 }
 
-func checkNamed(paging, path, more string, continues bool) error {
+// changes reports whether the pages of a later run have what has changed, and not more of the same list.
+func changes(paging Paging) bool {
+	switch p := paging.(type) {
+	case BodyCursor:
+		return p.Later != ""
+	case NextURL:
+		return p.Later != ""
+	default:
+		return false
+	}
+}
+
+func checkNamed(paging, path, more string, continues bool, later string) error {
 	var errs []error
 	if path == "" {
 		errs = append(errs, &dataflow.ConfigError{Field: paging + ".Path", Reason: `it is empty: give the path in the body, such as "meta.next"`})
 	}
-	if continues && more == "" {
+	switch {
+	case continues && later != "":
+		errs = append(errs, &dataflow.ConfigError{Field: paging + ".Continues", Reason: "the place for a later run is at Later: leave Continues out, or Later if it is at Path"})
+	case continues && more == "":
 		errs = append(errs, &dataflow.ConfigError{Field: paging + ".HasMore", Reason: "it is empty, but Continues needs it: give the path of the value that tells the last page"})
 	}
 	return errors.Join(errs...)

@@ -43,8 +43,7 @@ func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 		p.etag, p.lastModified = resp.Header.Get("ETag"), lastModified(resp.Header)
 	}
 	if s.opts.Snapshot {
-		sum := sha256.Sum256(resp.Body)
-		p.sum = hex.EncodeToString(sum[:8])
+		p.sum = sumOf(resp.Body)
 	}
 	if resp.Status == http.StatusNoContent && len(resp.Body) == 0 {
 		return p, nil
@@ -60,7 +59,22 @@ func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 		p.rest, err = resp.Body, nil
 	}
 	p.count = len(p.records)
+	if changes(s.opts.Paging) { // the rest of such a page is another one each time
+		p.sum = sumOf(p.records...)
+	}
 	return p, err
+}
+
+// sumOf returns a hash of texts.
+func sumOf(texts ...json.RawMessage) string {
+	sum := sha256.New()
+	for i, text := range texts {
+		if i > 0 {
+			_, _ = sum.Write([]byte{','}) // never fails
+		}
+		_, _ = sum.Write(text)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
 // lastModified returns the Last-Modified of a response, or "" if the response is of the same second, or has no time. A
@@ -99,9 +113,7 @@ func (s *source[T]) conditional() bool {
 func (p *page) cursor(at Cursor, n int, snapshot bool) Cursor {
 	c := at.on(at.Page)
 	c.Skip = n
-	if snapshot {
-		c.Sum = p.sum
-	}
+	c.Sum = p.sum
 	if n < p.count || p.next != "" {
 		return c
 	}

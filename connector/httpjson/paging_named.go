@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -33,16 +35,30 @@ type BodyCursor struct {
 	// later run. HasMore then says which page is the last. False requests the last page again,
 	// which may have grown.
 	Continues bool
+	// Later is the path of another name, which stands on the last page alone: that of what will have changed
+	// since, for a later run, such as "nextSyncToken". The target must upsert. See the package's section Changes.
+	// Empty: there is none.
+	Later string
+	// LaterParam is the parameter for it, such as "syncToken". The further pages of the changes are requested
+	// with both parameters. Empty means Param.
+	LaterParam string
 }
 
 // Validate returns a [dataflow.ConfigError] for each invalid setting.
 func (b BodyCursor) Validate() error {
-	return checkNamed("BodyCursor", b.Path, b.HasMore, b.Continues)
+	err := checkNamed("BodyCursor", b.Path, b.HasMore, b.Continues, b.Later)
+	if b.LaterParam != "" && b.Later == "" {
+		err = errors.Join(err, &dataflow.ConfigError{Field: "BodyCursor.Later", Reason: "it is empty, but LaterParam needs it: give the path of the name in the body"})
+	}
+	return err
 }
 
 // Prepare sets the parameter.
 func (b BodyCursor) Prepare(r *Request, page string) error {
 	param := cmp.Or(b.Param, "cursor")
+	if b.LaterParam != "" {
+		return setBoth(r, page, param, b.LaterParam)
+	}
 	switch place, _ := placeOf(param, r.Body != nil); {
 	case page == "":
 		return nil
@@ -54,9 +70,40 @@ func (b BodyCursor) Prepare(r *Request, page string) error {
 }
 
 // Next returns the name in the body.
-func (b BodyCursor) Next(_ string, got *Page) (string, error) {
-	place, _ := placeOf(cmp.Or(b.Param, "cursor"), got.hasBody)
-	return nextIn(got, b.Path, b.HasMore, place == "body")
+func (b BodyCursor) Next(page string, got *Page) (string, error) {
+	param := cmp.Or(b.Param, "cursor")
+	place, _ := placeOf(param, got.hasBody)
+	next, err := nextIn(got, b.Path, b.HasMore, place == "body" && b.LaterParam == "")
+	if err != nil || next == "" || b.LaterParam == "" {
+		return next, err
+	}
+	return withParam(page, param, next)
+}
+
+// The name of a page of a BodyCursor with LaterParam is that of its parameters, as in a query.
+
+func setBoth(r *Request, page string, params ...string) error {
+	names, err := url.ParseQuery(page)
+	if err != nil {
+		return fmt.Errorf("the page %q was not named with LaterParam: %w", page, err)
+	}
+	for _, param := range params {
+		if names.Has(param) {
+			if err := r.Set(param, names.Get(param)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func withParam(page, param, name string) (string, error) {
+	names, err := url.ParseQuery(page)
+	if err != nil {
+		return "", err
+	}
+	names.Set(param, name)
+	return names.Encode(), nil
 }
 
 // HeaderCursor requests the page that the previous page names in a header of its response.
@@ -104,11 +151,15 @@ type NextURL struct {
 	// Continues means that the last page links to the place where the list will continue, for
 	// a later run. See [BodyCursor].
 	Continues bool
+	// Later is the path of another address, which stands on the last page alone: that of what will have changed
+	// since, for a later run, such as "@odata.deltaLink". The target must upsert. See the package's section
+	// Changes. Empty: there is none.
+	Later string
 }
 
 // Validate returns a [dataflow.ConfigError] for each invalid setting.
 func (n NextURL) Validate() error {
-	return checkNamed("NextURL", n.Path, n.HasMore, n.Continues)
+	return checkNamed("NextURL", n.Path, n.HasMore, n.Continues, n.Later)
 }
 
 // Prepare sets the address.
@@ -154,23 +205,32 @@ func nextIn(got *Page, path, more string, asJSON bool) (string, error) {
 }
 
 // later returns the page that the last page names for a later run, or "".
-func later(paging Paging, got *Page) (string, error) {
+func later(paging Paging, got *Page) (name string, err error) {
 	switch p := paging.(type) {
 	case BodyCursor:
-		if p.Continues {
-			place, _ := placeOf(cmp.Or(p.Param, "cursor"), got.hasBody)
-			return optional(got, p.Path, place == "body")
+		place, _ := placeOf(cmp.Or(p.LaterParam, p.Param, "cursor"), got.hasBody)
+		name, err = laterIn(got, p.Path, p.Later, p.Continues, place == "body" && p.LaterParam == "")
+		if err == nil && name != "" && p.LaterParam != "" {
+			name, err = withParam("", p.LaterParam, name)
 		}
 	case NextURL:
-		if p.Continues {
-			next, err := optional(got, p.Path, false)
-			if err != nil || next == "" {
-				return "", err
-			}
-			return resolve(got.URL, next)
+		if name, err = laterIn(got, p.Path, p.Later, p.Continues, false); err == nil && name != "" {
+			name, err = resolve(got.URL, name)
 		}
 	}
-	return "", nil
+	return name, err
+}
+
+// laterIn returns the name at later, or else, if the list continues, at the path of the next page.
+func laterIn(got *Page, path, later string, continues, asJSON bool) (string, error) {
+	if later == "" && !continues {
+		return "", nil
+	}
+	name, err := optional(got, cmp.Or(later, path), asJSON)
+	if err == nil && name == "" && later != "" {
+		err = fmt.Errorf("neither %q names a next page, nor %q the changes of a later run: check both paths in Options.Paging", path, later)
+	}
+	return name, err
 }
 
 // saysMore returns the path of HasMore of a paging by names if the page says there that another one

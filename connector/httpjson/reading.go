@@ -31,6 +31,8 @@ type reading[T any] struct {
 	warned    bool
 	// warnedErrors is true after a warning of errors beside records.
 	warnedErrors bool
+	// warnedChanges is true after a warning of a list whose changes are not read.
+	warnedChanges bool
 	// warnedTwice is true after a warning of records that are read again.
 	warnedTwice bool
 	// warnedCut is true after a warning of a response that may have been cut.

@@ -66,6 +66,28 @@ func recipeGraph(address string) (string, *httpjson.Options) {
 	}
 }
 
+func recipeGraphDelta(address string) (string, *httpjson.Options) {
+	return address + "/v1.0/users/delta", &httpjson.Options{
+		Records:        "value",
+		Key:            "id",
+		Paging:         httpjson.NextURL{Path: "@odata.nextLink", Later: "@odata.deltaLink"},
+		RestartExpired: true,
+	}
+}
+
+func recipeGoogleCalendar(address string) (string, *httpjson.Options) {
+	return address + "/calendars/primary/events?maxResults=10&singleEvents=true", &httpjson.Options{
+		Records:    "items",
+		OmitsEmpty: true,
+		Key:        "id",
+		Paging: httpjson.BodyCursor{
+			Path: "nextPageToken", Param: "pageToken",
+			Later: "nextSyncToken", LaterParam: "syncToken",
+		},
+		RestartExpired: true,
+	}
+}
+
 func recipeJSONAPI(address string) (string, *httpjson.Options) {
 	return address + "?sort=id&page[size]=10", &httpjson.Options{
 		Records: "data",

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"testing"
@@ -13,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/httpjson"
 	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
@@ -195,4 +199,44 @@ func TestDocs_TakeOver(t *testing.T) {
 		require.LessOrEqual(t, run.Counters.Read, int64(4))
 	}
 	require.EqualValues(t, 4, pg.number("select sum(read) from dataflow_run"))
+}
+
+type User struct {
+	ID      string    `json:"id"`
+	Mail    string    `json:"mail"`
+	Removed *struct{} `json:"@removed" db:"-"`
+}
+
+func userChange(_ context.Context, u User) (pgtable.Change[User], error) {
+	if u.Removed != nil {
+		return pgtable.Change[User]{Op: pgtable.ChangeDelete, Old: &u, Identity: []string{"id"}, Loading: true}, nil
+	}
+	return pgtable.Change[User]{Op: pgtable.ChangeInsert, New: u, Loading: true}, nil
+}
+
+func usersFlow(address string, opts *httpjson.Options) *dataflow.Flow {
+	return dataflow.NewFlow("users", httpjson.Source[User](address, opts), dataflow.Map(userChange),
+		pgtable.Apply[User]("users", "id"), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Interval: time.Minute}})
+}
+
+// The flow in docs/connectors/http.md applies what an API says of changes, also of users that the table does not have.
+func TestDocs_HTTPChanges(t *testing.T) {
+	t.Parallel()
+	db := migratedPostgres(t)
+	require.NoError(t, db.exec("create table users (id text primary key, mail text not null)"))
+	pages := map[string]string{
+		"":  `{"value":[{"id":"a","mail":"a1"},{"id":"b","mail":"b1"},{"id":"c","mail":"c1"}],"@odata.deltaLink":"?at=1"}`,
+		"1": `{"value":[{"id":"a","mail":"a2"},{"id":"b","@removed":{"reason":"deleted"}},{"id":"d","mail":"d1"},{"id":"z","@removed":{"reason":"deleted"}},{"id":"d","@removed":{}},{"id":"d","mail":"d2"}],"@odata.deltaLink":"?at=2"}`,
+		"2": `{"value":[],"@odata.deltaLink":"?at=3"}`,
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		_, _ = io.WriteString(w, pages[req.URL.Query().Get("at")])
+	}))
+	t.Cleanup(server.Close)
+	client := db.registered(usersFlow(server.URL, &httpjson.Options{Records: "value", Key: "id", Paging: httpjson.NextURL{Path: "@odata.nextLink", Later: "@odata.deltaLink"}}))
+	for _, want := range []string{"a a1, b b1, c c1", "a a2, c c1, d d2", "a a2, c c1, d d2"} {
+		_, err := db.execute(client, "users")
+		require.NoError(t, err)
+		require.Equal(t, want, db.text("select string_agg(id || ' ' || mail, ', ' order by id) from users"))
+	}
 }

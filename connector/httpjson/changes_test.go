@@ -1,0 +1,185 @@
+package httpjson_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/httpjson"
+)
+
+// changing is a server with one page for each path, whose links are relative.
+func changing(t *testing.T, pages map[string]string) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		page, ok := pages[req.URL.Path]
+		if !ok {
+			w.WriteHeader(http.StatusGone)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprint(w, page)
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// versions reads from a cursor, until n records were read, and returns them with their versions. -1 reads to the end.
+func versions(t *testing.T, src dataflow.Source[record, httpjson.Cursor], from httpjson.Cursor, n int) (got []string, at httpjson.Cursor, err error) {
+	t.Helper()
+	at = from
+	for item, err := range src.Read(t.Context(), dataflow.Request[httpjson.Cursor]{From: from, Resumed: from != httpjson.Cursor{}}) {
+		if err != nil {
+			return got, at, err
+		}
+		if at = item.Cursor; !item.Mark {
+			got = append(got, fmt.Sprintf("%s v%d", item.Value.ID, item.Value.Version))
+		}
+		if len(got) == n {
+			break
+		}
+	}
+	return got, at, nil
+}
+
+// The page of changes is another one when a run comes back to it after a crash: a record that was read may have
+// changed once more, in its place, and others may stand where it stood.
+func TestChanges_CameBack(t *testing.T) {
+	t.Parallel()
+	for name, now := range map[string]string{
+		"Changed": `{"id":1,"version":1},{"id":2,"version":2},{"id":3,"version":1}`,
+		"Moved":   `{"id":1,"version":1},{"id":3,"version":1},{"id":2,"version":2}`,
+		"Gone":    `{"id":2,"version":1},{"id":3,"version":1}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pages := map[string]string{
+				"/":  `{"value":[{"id":1},{"id":2}],"later":"/1"}`,
+				"/1": `{"value":[{"id":1,"version":1},{"id":2,"version":1},{"id":3,"version":1}],"later":"/2"}`,
+			}
+			server := changing(t, pages)
+			src := httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", Key: "id", Paging: httpjson.NextURL{Path: "next", Later: "later"}, Logger: quiet})
+			got, at, err := versions(t, src, httpjson.Cursor{}, -1)
+			require.NoError(t, err)
+			require.Equal(t, []string{"1 v0", "2 v0"}, got)
+			_, at, err = versions(t, src, at, 2)
+			require.NoError(t, err)
+			pages["/1"] = `{"value":[` + now + `],"later":"/3"}`
+			pages["/3"] = `{"value":[],"later":"/4"}`
+			got, at, err = versions(t, src, at, -1)
+			require.NoError(t, err)
+			want := []string{"1 v1", "2 v2", "3 v1"}
+			switch name {
+			case "Moved":
+				want = []string{"1 v1", "3 v1", "2 v2"}
+			case "Gone":
+				want = []string{"2 v1", "3 v1"}
+			}
+			require.Equal(t, want, got)
+			got, at, err = versions(t, src, at, -1)
+			require.NoError(t, err)
+			require.Empty(t, got)
+			require.Equal(t, server.URL+"/4", at.Page)
+		})
+	}
+}
+
+// A page of changes that is as it was is continued after the last record that was read.
+func TestChanges_Continued(t *testing.T) {
+	t.Parallel()
+	server := changing(t, map[string]string{"/": `{"value":[{"id":1},{"id":2}],"later":"/1"}`, "/1": `{"value":[{"id":3},{"id":4},{"id":5}],"later":"/1"}`})
+	src := httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", Key: "id", Paging: httpjson.NextURL{Path: "next", Later: "later"}, Logger: quiet})
+	_, at, err := versions(t, src, httpjson.Cursor{}, -1)
+	require.NoError(t, err)
+	_, at, err = versions(t, src, at, 1)
+	require.NoError(t, err)
+	for _, want := range [][]string{{"4 v0", "5 v0"}, nil} {
+		var got []string
+		got, at, err = versions(t, src, at, -1)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+// Once the API does not know the place of the changes any more, only the whole list has them all. It has no order, so that the
+// place of the last record that was read says nothing.
+func TestChanges_Expired(t *testing.T) {
+	t.Parallel()
+	for _, restart := range []bool{false, true} {
+		pages := map[string]string{"/": `{"value":[{"id":1},{"id":2}],"later":"/1"}`}
+		server := changing(t, pages)
+		src := httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", Key: "id", RestartExpired: restart, Paging: httpjson.NextURL{Path: "next", Later: "later"}, Logger: quiet})
+		_, at, err := versions(t, src, httpjson.Cursor{}, -1)
+		require.NoError(t, err)
+		pages["/"] = `{"value":[{"id":1,"version":1},{"id":2},{"id":3}],"later":"/2"}`
+		got, after, err := versions(t, src, at, -1)
+		if !restart {
+			require.True(t, dataflow.IsPermanent(err), "%v", err)
+			require.ErrorContains(t, err, "set Options.RestartExpired")
+			require.Equal(t, at, after)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, []string{"1 v1", "2 v0", "3 v0"}, got)
+		require.Equal(t, server.URL+"/2", after.Page)
+	}
+}
+
+// A last page that does not say where the changes come is an error: a later run would never see them.
+func TestChanges_Missing(t *testing.T) {
+	t.Parallel()
+	server := changing(t, map[string]string{"/": `{"value":[{"id":1}],"deltaLink":"/1"}`})
+	for _, paging := range []httpjson.Paging{
+		httpjson.NextURL{Path: "next", Later: "later"},
+		httpjson.BodyCursor{Path: "next", Later: "later"},
+		httpjson.BodyCursor{Path: "next", Later: "later", LaterParam: "sync"},
+	} {
+		src := httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", Paging: paging, Logger: quiet})
+		_, _, err := versions(t, src, httpjson.Cursor{}, -1)
+		require.True(t, dataflow.IsPermanent(err), "%v", err)
+		require.ErrorContains(t, err, `neither "next" names a next page, nor "later" the changes of a later run`)
+	}
+}
+
+// Without Later, the log says once that no run will see the changes.
+func TestChanges_NotAskedFor(t *testing.T) {
+	t.Parallel()
+	server := changing(t, map[string]string{"/": `{"value":[{"id":1}],"@odata.deltaLink":"/1"}`})
+	for _, snapshot := range []bool{false, true} {
+		var logs bytes.Buffer
+		src := httpjson.Source[record](server.URL, &httpjson.Options{
+			Records: "value", Snapshot: snapshot, Paging: httpjson.NextURL{Path: "@odata.nextLink", Optional: true}, Logger: slog.New(slog.NewTextHandler(&logs, nil)),
+		})
+		_, _, err := versions(t, src, httpjson.Cursor{}, -1)
+		require.NoError(t, err)
+		if snapshot {
+			require.Empty(t, logs.String())
+			continue
+		}
+		require.Contains(t, logs.String(), "no later run asks there: set Later of NextURL or BodyCursor to it, or Options.Snapshot")
+		require.Contains(t, logs.String(), "path=@odata.deltaLink")
+	}
+}
+
+func TestChanges_Validate(t *testing.T) {
+	t.Parallel()
+	for want, opts := range map[string]*httpjson.Options{
+		"NextURL.Continues: the place for a later run is at Later":  {Paging: httpjson.NextURL{Path: "next", HasMore: "more", Continues: true, Later: "later"}},
+		"BodyCursor.Later: it is empty, but LaterParam needs it":    {Paging: httpjson.BodyCursor{Path: "next", LaterParam: "sync"}},
+		"Paging.Continues: each run begins at the first page":       {Paging: httpjson.NextURL{Path: "next", Later: "later"}, Snapshot: true},
+		"Paging.Later: it needs whole pages, which Stream and Line": {Paging: httpjson.NextURL{Path: "next", Later: "later"}, Stream: true},
+	} {
+		validator, ok := httpjson.Source[record]("https://api.test/x", opts).(dataflow.Validator)
+		require.True(t, ok)
+		require.ErrorContains(t, validator.Validate(), want)
+	}
+	rereader, ok := httpjson.Source[record]("https://api.test/x", &httpjson.Options{Paging: httpjson.NextURL{Path: "next", Later: "later"}}).(interface{ Rereads() bool })
+	require.True(t, ok)
+	require.True(t, rereader.Rereads(), "a target that only appends is refused")
+}
