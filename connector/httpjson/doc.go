@@ -55,17 +55,13 @@
 // run reads depends on the list:
 //
 //   - A list that grows at its end is continued after the last record.
-//
 //   - A list sorted newest first, with [NewestFirst], is read from its first page to the
 //     first record that is known. Records that come meanwhile are for the next run. A record
 //     that they move to the next page is read once if Key is set, unless more have come than a
 //     page has.
-//
 //   - With [Options].Since, the API is asked for what has changed since the latest time of
 //     the last run.
-//
 //   - With [Options].Snapshot, any other list is read as a whole, for a sink that upserts.
-//
 //   - With Later of [NextURL] or [BodyCursor], see Changes below.
 //
 // The cursor has hashes of the last three records: of their keys, or without [Options].Key of
