@@ -103,6 +103,10 @@
 // refused before the first row. So is an array, a range or a composite type with times or
 // floating-point numbers in a session whose settings change their text.
 //
+// The server of a foreign table may sort texts in another order than this one. If the key has a text,
+// this server compares and sorts, and each page reads all rows of the table. A key of times and
+// numbers is quicker.
+//
 // A key of a date and a random uuid loses rows, and is refused unless Query.LateCommits is
 // set. The log and Client.Why note a key without a unique index, one that begins with a
 // date or a uuid, rows of infinity, pages that sort the table, and what holds rows back.
@@ -191,6 +195,11 @@
 //
 // The rows of a foreign table are committed on another server, whose transactions no guard
 // of this one sees. There the default is an error, and Lag is safe.
+//
+// The rows of a materialized view come when it is refreshed. A row that was committed late, after a
+// refresh, comes with the next one, and no guard sees any more that it was late. There the default
+// and XID8 are errors. Lag is safe if it is longer than the time between two refreshes and the
+// longest transaction together.
 //
 // With each guard, a changed row is read again if the change makes its key greater. Of
 // several changes between two reads, only the last is read, and it is read once. This

@@ -69,3 +69,68 @@ func TestGuard_ForeignTable(t *testing.T) {
 		require.Equal(t, []ticket{{1, 7}}, atID(t, pool).run())
 	})
 }
+
+// The other server sorts texts by its own collation. If this one compares them with a cursor, or the other way round,
+// rows are lost.
+func TestKeyset_ForeignCollation(t *testing.T) {
+	t.Parallel()
+	type word struct {
+		K string
+		V int64
+	}
+	for here, there := range map[string]string{`"C"`: `"en-x-icu"`, `"en-x-icu"`: `"C"`} {
+		t.Run(here, func(t *testing.T) {
+			t.Parallel()
+			other := setup(t, `create table word (k text collate `+there+` primary key, v bigint not null)`,
+				`insert into word select w || n, row_number() over () from unnest(array['a', 'B', 'c', 'D']) w, generate_series(1, 5) n`)
+			pool := setup(t)
+			farAway(t, pool, other)
+			exec(t, pool, `create foreign table word (k text collate `+here+` not null, v bigint not null) server far`)
+			exec(t, pool, `create view words as select k, v from word`)
+			for _, q := range []pgtable.Query{
+				{SQL: `select k, v from word`, Key: []string{"k", "v"}},
+				{SQL: `select k, v from words`, Key: []string{"k", "v"}, Nulls: pgtable.NullsSkip},
+				{SQL: `select k, w.v from word w join generate_series(1, 20) n on n = w.v`, Key: []string{"k"}},
+			} {
+				q.PageSize = 3
+				source := pgtable.Keyset[word](pool, q)
+				require.Len(t, readAll(t, source), 20, q.SQL)
+				resumeEverywhere(t, source)
+			}
+		})
+	}
+}
+
+// A refresh brings the rows of a materialized view. Those that were committed after it come with the next one, when no
+// transaction shows any more that they were late.
+func TestGuard_MaterializedView(t *testing.T) {
+	t.Parallel()
+	for name, materialized := range map[string]string{"MaterializedView": "seen", "View": "refreshed"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := setup(t, ticketTable, `create materialized view `+materialized+` as select id, version, at, txid from ticket`)
+			if name == "View" {
+				exec(t, pool, `create view seen as select id, version, at, txid from refreshed`)
+			}
+			source := func(key string, guard pgtable.Guard) dataflow.Source[ticket, pgtable.Cursor] {
+				return pgtable.Keyset[ticket](pool, pgtable.Query{SQL: `select id, version, ` + key + ` from seen`, Key: []string{key, "id"}, LateCommits: guard})
+			}
+			for key, guard := range map[string]pgtable.Guard{"at": nil, "txid": pgtable.XID8{Column: "txid"}} {
+				_, err := (&follower{t: t, source: source(key, guard)}).tryRun()
+				require.ErrorContains(t, err, "whose rows come when it is refreshed")
+				require.True(t, dataflow.IsPermanent(err))
+			}
+			late := begin(t, pool)
+			exec(t, late, `insert into ticket default values`)
+			exec(t, pool, `insert into ticket default values`)
+			exec(t, pool, `refresh materialized view `+materialized)
+			commit(t, late)
+			lost := &follower{t: t, source: source("at", pgtable.OpenTransactions{})} // who asks for it gets it
+			require.Equal(t, []int64{2}, ids(lost.runUntil(1)))
+			patient := &follower{t: t, source: source("at", pgtable.Lag{By: time.Hour})}
+			require.Empty(t, patient.run())
+			exec(t, pool, `refresh materialized view `+materialized)
+			require.Empty(t, lost.run())
+		})
+	}
+}

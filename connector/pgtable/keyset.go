@@ -272,7 +272,7 @@ func (s *keyset) lag(ctx context.Context, from Cursor) (time.Duration, bool, err
 	default:
 		return 0, false, nil
 	}
-	query := s.query
+	query := r.query
 	query.PageSize = 1
 	age := "case when isfinite(" + moment + ") then (extract(epoch from clock_timestamp() - " + moment + ") * 1000000)::bigint else 0 end"
 	rows, err := s.pool.Query(ctx, query.PageQuery([]string{age}, from != nil), withCursor(s.args, from)...)

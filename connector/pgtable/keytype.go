@@ -126,11 +126,11 @@ from described d
 where d.oid in (select type from inside)`
 
 // collationsQuery names the collations, each with the locale that decides its order.
-// Locales that order by code points are one.
+// Locales that order by code points are one. The last column tells whether the database has foreign tables.
 const collationsQuery = `
 select l.n, case when l.provider = 'b' or lower(l.locale) in ('c', 'posix') then 'C'
 	else replace(lower(l.locale), 'utf-8', 'utf8') || coalesce(l.rules, '') || case l.provider when 'i' then ' (icu)' else '' end
-		|| case when l.deterministic then '' else ' (nondeterministic)' end end, l.deterministic
+		|| case when l.deterministic then '' else ' (nondeterministic)' end end, l.deterministic, exists (select from pg_catalog.pg_foreign_table)
 from (
 	select k.n, c.collisdeterministic as deterministic,
 		case c.collprovider when 'd' then coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') else c.collprovider::text end as provider,
@@ -243,14 +243,17 @@ func (r *reader) lookUpCollations(ctx context.Context, columns []int) error {
 	}
 	var n int
 	var name string
-	var deterministic bool
-	_, err = pgx.ForEachRow(rows, []any{&n, &name, &deterministic}, func() error {
+	var deterministic, foreign bool
+	_, err = pgx.ForEachRow(rows, []any{&n, &name, &deterministic, &foreign}, func() error {
 		r.keys[columns[n-1]].text += collateMark + name
 		r.ties = r.ties || !deterministic
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("look up the collation of the key: %w", err)
+	}
+	if foreign {
+		return r.compareHere(ctx)
 	}
 	return nil
 }

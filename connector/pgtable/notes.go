@@ -233,8 +233,9 @@ func (r *reader) orderNotes(table keyTable) []string {
 
 // checkOrder refuses a key with which rows are certain to be lost.
 func (r *reader) checkOrder(ctx context.Context) error {
-	if _, opens := guardFor(r.guard, r.keys[0]).(OpenTransactions); opens && r.guard == nil {
-		return r.checkForeign(ctx)
+	_, opens := guardFor(r.guard, r.keys[0]).(OpenTransactions)
+	if _, xids := r.guard.(XID8); xids || opens && r.guard == nil {
+		return r.checkOutside(ctx)
 	}
 	if r.guard != nil || len(r.keys) < 2 || r.keys[0].DataTypeOID != pgtype.DateOID || r.keys[1].DataTypeOID != pgtype.UUIDOID {
 		return nil
@@ -370,7 +371,7 @@ func (r *reader) sortNote(ctx context.Context, from Cursor, table keyTable) []st
 	remedy := fmt.Sprintf("create an index on the expressions of the key (%s), in this order", key)
 	switch {
 	case regroups.MatchString(r.unbounded().query.SQL):
-		remedy = "keep the result of the query in a table or a materialized view with an index on the key"
+		remedy = "keep the result of the query in a table with an index on the key"
 	case table.name != "":
 		remedy = createIndex(false, table.kind, table.name, strings.Join(table.columns, ", "))
 	default:

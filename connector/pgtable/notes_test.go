@@ -49,7 +49,7 @@ func TestKeyset_Notes(t *testing.T) {
 	}{
 		{`select id, n from t`, []string{"id"}, nil},
 		{`select at, id, n from t where n > 5`, []string{"at", "id"}, nil},
-		{`select max(at) as at, n from t group by n`, []string{"n"}, []string{`each page sorts about 40000 rows: keep the result of the query in a table or a materialized view with an index on the key`}},
+		{`select max(at) as at, n from t group by n`, []string{"n"}, []string{`each page sorts about 40000 rows: keep the result of the query in a table with an index on the key`}},
 		{`select id, n from t where id < 100`, []string{"n"}, []string{`no unique index covers the key ("n"): of two rows with the same key, one may never be read: create unique index concurrently on t (n); or add a column to the key that makes it unique`}},
 		{`select at, n from t`, []string{"at"}, []string{`no unique index covers the key ("at"): of two rows with the same key, one may never be read: create unique index concurrently on t (at)`}},
 		{`select day, id, n from t`, []string{"day", "id"}, []string{`the key begins with the date "day", and no guard holds back rows of a day that goes on: a row that is added with a smaller key is never read: begin the key with a time that each change sets to now(), or set Query.LateCommits to pgtable.Unguarded{} if no rows are added to what was read`}},

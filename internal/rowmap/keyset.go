@@ -32,6 +32,8 @@ type Keyset struct {
 	// Casts are the casts of the key's columns and parameters, such as "::text", one
 	// for each column. Nil means none.
 	Casts []string
+	// Fenced keeps the database from comparing and sorting in the query, as on another server.
+	Fenced bool
 	// Nulls says what becomes of rows with NULL in a key column.
 	Nulls Nulls
 	// MySQL, if not nil, selects the SQL of MySQL and MariaDB.
@@ -91,7 +93,12 @@ func (k *Keyset) from() string {
 }
 
 // all is from with the rows whose key is NULL.
-func (k *Keyset) all() string { return " from (\n" + k.sql() + "\n) q" }
+func (k *Keyset) all() string {
+	if k.Fenced {
+		return " from (select q.* from (\n" + k.sql() + "\n) q offset 0) q"
+	}
+	return " from (\n" + k.sql() + "\n) q"
+}
 
 // after restricts the rows to those after a cursor.
 func (k *Keyset) after() string { return " where " + k.compare(">") }

@@ -55,7 +55,7 @@ func (k *Keyset) CountNullsQuery() string {
 func (k *Keyset) OfNulls(columns []string) Keyset {
 	number := unusedName("number", columns)
 	of := *k
-	of.Nulls, of.Key, of.Casts, of.Ties = NullsRefuse, []string{number}, nil, false
+	of.Nulls, of.Key, of.Casts, of.Ties, of.Fenced = NullsRefuse, []string{number}, nil, false, false
 	of.SQL = "select " + strings.Join(k.Qualified(columns), ", ") + ", row_number() over () as " + k.quote(number) + k.all() + " where " + k.hasNull()
 	of.PageSize = MostNulls
 	return of

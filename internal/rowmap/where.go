@@ -15,6 +15,7 @@ func (k *Keyset) Where(condition string, args int) *Keyset {
 	w := *k
 	w.SQL = "select q.*" + k.from() + " where " + condition
 	w.Args += args
+	w.Fenced = false // the fence is in w.SQL
 	return &w
 }
 
