@@ -37,6 +37,9 @@ import (
 // All changes go to the one table, whatever their Change.Table is. Apply does not look at
 // LSNs: use it for one source at a time. A change that was kept as a dead letter cannot be
 // applied later: see [dataflow.Ordered].
+//
+// A table is refused whose rows row security may hide from the role, because hidden rows would stay
+// as they are.
 func Apply[T any](table string, key ...string) dataflow.Target[Change[T]] {
 	return dataflow.ToTx[Change[T]](newApply[T](table, key))
 }
@@ -283,12 +286,13 @@ func (s *applySink[T]) missing(absent []string) error {
 // writeFolded writes what changes leave.
 func (s *applySink[T]) writeFolded(ctx context.Context, tx pgx.Tx, at *applyTable, f *folded[T]) error {
 	if f.truncate {
-		statement := "truncate table "
+		table := s.to.name.Sanitize()
+		statement := "truncate table " + table
 		if at.referenced {
-			statement = "delete from "
+			statement = "delete from " + table + " where " + unlessHidden(table)
 		}
-		if _, err := tx.Exec(ctx, statement+s.to.name.Sanitize()); err != nil {
-			return fmt.Errorf("truncate, as the source was: %w", err)
+		if _, err := tx.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("truncate, as the source was: %w", staleIfAltered(err))
 		}
 	}
 	for _, g := range f.groups() {

@@ -2,6 +2,7 @@ package pgtable
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -25,10 +27,20 @@ type applyStatement struct {
 	run string // returns the numbers of the rows that it did not find, if it updates
 }
 
-// actsQuery asks whether deleting a row of the table deletes or changes others, and whether other
-// tables reference it.
+// actsQuery asks whether deleting a row of the table deletes or changes others, whether other
+// tables reference it, and whether row security may hide rows of it.
 const actsQuery = `select exists (select from pg_catalog.pg_constraint where contype = 'f' and confrelid = to_regclass($1) and confdeltype in ('c', 'n', 'd')),
-	exists (select from pg_catalog.pg_constraint where contype = 'f' and confrelid = to_regclass($1) and conrelid <> confrelid)`
+	exists (select from pg_catalog.pg_constraint where contype = 'f' and confrelid = to_regclass($1) and conrelid <> confrelid),
+	coalesce(pg_catalog.row_security_active(to_regclass($1)), false)`
+
+// errHidden is the error of a table whose rows may be hidden.
+var errHidden = dataflow.Permanent(errors.New("row security is active for this role and may hide rows, which then would not be deleted or changed as in the source: use a role with bypassrls, or the table's owner"))
+
+// unlessHidden is a condition that is true, or ends the statement with alteredText if row security has become active
+// for this role. Without it, a row that is hidden would stay, as if it were not there.
+func unlessHidden(table string) string {
+	return "(case when pg_catalog.row_security_active(" + literal(table) + "::regclass) then '" + alteredText + "' else '0' end)::int = 0"
+}
 
 func (s *applySink[T]) table(ctx context.Context, tx pgx.Tx) (*applyTable, error) {
 	database := databaseOf(tx)
@@ -38,9 +50,13 @@ func (s *applySink[T]) table(ctx context.Context, tx pgx.Tx) (*applyTable, error
 	if at != nil {
 		return at, nil
 	}
+	var hides bool
 	at = &applyTable{statements: make(map[string]*applyStatement)}
-	if err := tx.QueryRow(ctx, actsQuery, s.to.name.Sanitize()).Scan(&at.single, &at.referenced); err != nil {
+	if err := tx.QueryRow(ctx, actsQuery, s.to.name.Sanitize()).Scan(&at.single, &at.referenced, &hides); err != nil {
 		return nil, fmt.Errorf("look up its foreign keys: %w", err)
+	}
+	if hides {
+		return nil, errHidden
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,6 +113,7 @@ func (st *applyStatement) text(table, kind string) string {
 			set = append(set, rowmap.Quote(c.name)+" = "+value)
 		}
 	}
+	match, old = append(match, unlessHidden(table)), append(old, unlessHidden(table))
 	rows := "(" + st.numbered() + ") v"
 	switch kind {
 	case "delete":

@@ -85,6 +85,9 @@ const (
 // Each column of the query must have a field in T, unless it is in the key, and
 // each field must have a column.
 //
+// Rows that row security hides from the pool's role are not read. If they become visible when the
+// cursor has passed them, they are never read. The flow's notes say if a role's rows may be hidden.
+//
 // A row that cannot be read into T is a [dataflow.RecordError], and the read
 // continues. Two rows with the same key, or NULL in a key column, end the read with
 // an error, because rows would be lost; see [Query.Nulls].

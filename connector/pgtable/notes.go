@@ -31,7 +31,7 @@ type catalogueNotes struct {
 }
 
 // Notes returns what holds rows back now, that the time of others has not come, and what the catalogue says about
-// the query: that its key is not unique or holds NULL, that rows may be added before the cursor, as after its
+// the query: that its key is not unique or holds NULL, that row security may hide rows, that rows may be added before the cursor, as after its
 // sequence was set back, that rows of infinity are held back for ever, and that each page sorts the table.
 func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]string, error) {
 	if err := s.Validate(); err != nil {
@@ -114,6 +114,9 @@ func (r *reader) lookUpNotes(ctx context.Context, from Cursor) ([]string, error)
 		notes = append(notes, fmt.Sprintf("no unique index covers the key (%s): of two rows with the same key, one may never be read: %s; or add a column to the key that makes it unique",
 			rowmap.QuoteAll(r.query.Key, ", "), createIndex(true, table.kind, table.name, strings.Join(table.columns, ", "))))
 	}
+	if table.hides {
+		notes = append(notes, fmt.Sprintf("row security may hide rows of %s from this role: they are not read, also later if their keys are before the cursor then: use a role with bypassrls, if all rows are to be read", table.name))
+	}
 	null, err := r.nullNote(ctx)
 	if err != nil {
 		return nil, err
@@ -163,8 +166,8 @@ func (r *reader) nullNote(ctx context.Context) ([]string, error) {
 }
 
 // keyTableQuery looks up the table of the key's columns, their names there, whether an index makes them
-// unique, the defaults of the columns, and how many numbers a session keeps of the sequence
-// of the first.
+// unique, the defaults of the columns, how many numbers a session keeps of the sequence
+// of the first, and whether row security may hide rows from the role.
 const keyTableQuery = `
 select c.oid::regclass::text, c.relkind::text,
 	array(select pg_catalog.quote_ident(a.attname)
@@ -184,7 +187,8 @@ select c.oid::regclass::text, c.relkind::text,
 		where refclassid = 'pg_class'::regclass and refobjid = c.oid and refobjsubid = ($2::int2[])[1] and classid = 'pg_class'::regclass
 		union all
 		select p.refobjid from pg_catalog.pg_attrdef d join pg_catalog.pg_depend p on p.classid = 'pg_attrdef'::regclass and p.objid = d.oid
-		where d.adrelid = c.oid and d.adnum = ($2::int2[])[1])), 1)
+		where d.adrelid = c.oid and d.adnum = ($2::int2[])[1])), 1),
+	pg_catalog.row_security_active(c.oid)
 from pg_catalog.pg_class c where c.oid = $1::bigint::oid and c.relkind in ('r', 'p', 'm')`
 
 // keyTable is the table that all columns of a key belong to.
@@ -195,6 +199,7 @@ type keyTable struct {
 	unique   bool
 	defaults []string // of the key columns, as SQL
 	cache    int64    // of the sequence that numbers the first key column; 1 if there is none
+	hides    bool     // true if row security may hide rows from this role
 }
 
 func (r *reader) keyTable(ctx context.Context) (t keyTable, err error) {
@@ -205,7 +210,7 @@ func (r *reader) keyTable(ctx context.Context) (t keyTable, err error) {
 		}
 		numbers[i] = int16(k.TableAttributeNumber)
 	}
-	err = r.pool.QueryRow(ctx, keyTableQuery, int64(r.keys[0].TableOID), numbers).Scan(&t.name, &t.kind, &t.columns, &t.unique, &t.defaults, &t.cache)
+	err = r.pool.QueryRow(ctx, keyTableQuery, int64(r.keys[0].TableOID), numbers).Scan(&t.name, &t.kind, &t.columns, &t.unique, &t.defaults, &t.cache, &t.hides)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return t, nil
 	}

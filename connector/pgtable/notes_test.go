@@ -70,6 +70,17 @@ func TestKeyset_Notes(t *testing.T) {
 	require.Empty(t, notes(t, pool, pgtable.Query{SQL: `select at, id, n from t where at < 'infinity'`, Key: []string{"at", "id"}}))
 }
 
+// Rows that a policy hides are not read, and nothing else tells that there are others.
+func TestKeyset_NotesRowSecurity(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table t (id bigint primary key, n int)`, `insert into t values (1, 1), (2, 2)`,
+		`alter table t enable row level security`, `create policy later on t using (id > 1)`)
+	limited, query := limitedTo(t, pool, "t"), pgtable.Query{SQL: `select id, n from t`, Key: []string{"id"}}
+	require.Equal(t, []numbered{{2}}, values(readAll(t, pgtable.Keyset[numbered](limited, query))))
+	require.Equal(t, []string{"row security may hide rows of t from this role: they are not read, also later if their keys are before the cursor then: use a role with bypassrls, if all rows are to be read"}, notes(t, limited, query))
+	require.Empty(t, notes(t, pool, query))
+}
+
 // Two sessions that take numbers of a cached sequence in turn add rows out of order, although
 // no two transactions overlap.
 func TestKeyset_CachedSequence(t *testing.T) {
