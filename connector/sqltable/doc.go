@@ -36,8 +36,8 @@
 // A column of SQLite that is declared as decimal, numeric or integer makes a float of a number that
 // is written as a text. A number that would lose digits, or become infinity, is a bad record: declare
 // the column as text. So is a whole number above 2^53 that a column declared as a float cannot
-// hold. A column that is declared as string, uuid, guid, ulid or enum takes numbers too: there each text is
-// a bad record that SQLite would change, such as 007 or 12e5.
+// hold. A column that is declared as string, uuid, guid, ulid, enum, json, jsonb, binary or bytea takes
+// numbers too: there each text is a bad record that SQLite would change, such as 007, 12e5 or 1.10.
 //
 // # Times
 //
@@ -77,6 +77,10 @@
 // Triggers see each row that is written, and may change it. A row that a trigger of SQLite leaves out with
 // raise(ignore), or a constraint that is declared with "on conflict ignore", is not there, but its record
 // still counts as written, and a changed one as updated. Let a trigger use raise(abort, …) if a policy is to decide.
+//
+// A unique constraint that is declared with "on conflict replace" removes the row that is there, also
+// in an upsert by another key. In a column "not null on conflict replace", NULL becomes the default.
+// Neither is counted.
 //
 // # Tables
 //
@@ -120,7 +124,7 @@
 // several columns, create an index on all of them.
 //
 // [InsertTo] and [UpsertTo] need InnoDB tables and a strict sql_mode, which is the
-// default. Without strict mode, MySQL would cut values that do not fit. A value that strict
+// default. Another engine is refused, but not that of a table behind a view. Without strict mode, MySQL would cut values that do not fit. A value that strict
 // mode still changes is a bad record:
 //
 //   - a fraction in an integer column;

@@ -400,7 +400,8 @@ func TestSink_NumbersInTexts(t *testing.T) {
 	type row struct{ V string }
 	for declared, changed := range map[string]map[string]string{
 		"uuid": {"123e4567": "+Inf", "00123": "123", "12e5": "1200000", "1e-400": "0"}, "ULID": {"0123": "123"}, "enum": {"01": "1"},
-		"guid": {"1e99999999999999999999": "+Inf"}, "REAL": {"-1e4567": "-Inf", "1e-99999999999": "0"}, "json": {"1e400": "+Inf"},
+		"guid": {"1e99999999999999999999": "+Inf"}, "REAL": {"-1e4567": "-Inf", "1e-99999999999": "0"}, "json": {"1e400": "+Inf", "1.10": "1.1", "1.0": "1"},
+		"JSONB": {" 12 ": "12"}, "varbinary(9)": {"007": "7"}, "bytea": {"1e3": "1000"},
 	} {
 		db := setup(t, `create table x (v `+declared+`)`)
 		write := func(v string) error {
@@ -413,7 +414,7 @@ func TestSink_NumbersInTexts(t *testing.T) {
 		}
 		require.ErrorContains(t, write(strings.Repeat("9", 309)), " as +Inf in a column")
 		require.ErrorContains(t, write("-."+strings.Repeat("0", 330)+"1"), " as -0 in a column")
-		kept := []string{"123e4567-e89b-12d3-a456-426614174000", "1e"}
+		kept := []string{"123e4567-e89b-12d3-a456-426614174000", "1e", `{"price":1.10}`}
 		for _, text := range kept {
 			require.NoError(t, write(text), text)
 		}

@@ -17,7 +17,7 @@ import (
 // checkNumbers returns an error that names a row, if SQLite would store a number that is written as a text with fewer
 // digits. It makes a float of it where the column is declared as decimal, numeric or the like, or as an integer. In a
 // column that is declared as a float, that is what it is for; there it is a whole number that may lose digits. A column
-// that is declared as a string takes numbers too, and so would change the text of one, as from 007 to 7.
+// that is declared as a string or as JSON takes numbers too, and so would change the text of one, as from 007 to 7.
 func (s *sink[T]) checkNumbers(ctx context.Context, tx sqlTx, from int, args []any) error {
 	columns := s.fields.Columns
 	var types map[string]string
@@ -64,7 +64,7 @@ func sqliteChange(arg any) (stored string, in func(declared string) bool) {
 
 // isForTexts reports whether the name of a type is one for texts, although SQLite takes it for one of numbers.
 func isForTexts(declared string) bool {
-	return slices.ContainsFunc([]string{"STRING", "UUID", "GUID", "ULID", "ENUM"}, func(part string) bool { return strings.Contains(strings.ToUpper(declared), part) })
+	return slices.ContainsFunc([]string{"STRING", "UUID", "GUID", "ULID", "ENUM", "JSON", "BINARY", "BYTEA"}, func(part string) bool { return strings.Contains(strings.ToUpper(declared), part) })
 }
 
 // takesNumbers reports whether SQLite makes a number of a text that is one, in a column that is not for floats.
