@@ -23,7 +23,8 @@ import (
 // checkpoint. It is refused for a source without a cursor, because every run would
 // add all records again.
 //
-// Columns without a field in T get their default.
+// Columns without a field in T get their default. The server of a foreign table commits before the
+// client's, and after a crash between the two commits a batch is there twice: use [InsertTo].
 func Insert[T any](table string) dataflow.Target[T] {
 	return dataflow.ToTx[T](newSink[T](table, false, nil))
 }

@@ -35,10 +35,21 @@ func (st *statement) unlessAltered() string {
 }
 
 // staleIfAltered returns the error of a statement whose table was altered as the one by which the server refuses a
-// prepared statement that no longer fits its table: the batch is written again, by statements that are made anew.
+// prepared statement that no longer fits its table: the batch is written again, by statements that are made anew. A view
+// that has taken the table's place lacks xmax and ctid, which Postgres tells before it evaluates the condition.
 func staleIfAltered(err error) error {
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == sqlstate.InvalidTextValue && strings.Contains(pg.Message, alteredText) {
+	if !errors.As(err, &pg) {
+		return err
+	}
+	altered := false
+	switch pg.Code {
+	case sqlstate.InvalidTextValue:
+		altered = strings.Contains(pg.Message, alteredText)
+	case sqlstate.UndefinedColumn:
+		altered = strings.Contains(pg.Message, "t.xmax") || strings.Contains(pg.Message, "t.ctid")
+	}
+	if altered {
 		return errAltered()
 	}
 	return err

@@ -157,6 +157,31 @@ func TestUpsert_Partitioned(t *testing.T) {
 	}
 }
 
+// A view may take the place of a table, as where a migration renames the table and keeps the old name for a while. An
+// upsert goes on in it without an attempt.
+func TestUpsert_View(t *testing.T) {
+	t.Parallel()
+	for n, size := range map[string]int{"int default 1": 3, "int default 2": 100, "serial": 3, "bigserial": 100} { // by arrays and by COPY
+		pool := setup(t, `create table altered (id bigint primary key, v text, n `+n+`)`)
+		target := pgtable.Upsert[holding[string]]("altered", "id")
+		for _, v := range []string{"old", "new"} {
+			records := make([]holding[string], size)
+			for i := range records {
+				records[i] = holding[string]{int64(i), v}
+			}
+			flow := dataflow.NewFlow(v, memory.Slice(records), dataflow.Identity[holding[string]](), target, &dataflow.FlowOptions{MaxAttempts: 1, Runtime: dataflow.Heartbeat{BatchSize: size}})
+			run, err := runOn(t, dataflowpgx.New(pool), flow)
+			require.NoError(t, err)
+			require.EqualValues(t, size, run.Counters.Written)
+			if v == "old" {
+				exec(t, pool, `alter table altered rename to renamed`)
+				exec(t, pool, `create view altered as select id, v, n from renamed`)
+			}
+		}
+		require.Equal(t, []string{fmt.Sprint("new ", size)}, rowsOf(t, pool, `select v || ' ' || count(*) from renamed group by v`))
+	}
+}
+
 // Replace does not put rows in place that were read for columns of other types.
 func TestReplace_Retyped(t *testing.T) {
 	t.Parallel()

@@ -70,6 +70,7 @@ const (
 	NumericOutOfRange      = "22003"
 	ProtocolViolation      = "08P01"
 	QueryCanceled          = "57014"
+	UndefinedColumn        = "42703"
 	UndefinedSchema        = "3F000"
 	UndefinedTable         = "42P01"
 	UndefinedFunction      = "42883"
