@@ -55,7 +55,8 @@
 //     RecordError. Otherwise a float64 becomes the nearest real or float32, and a numeric
 //     the nearest float64. Use pgtype.Numeric or string for all digits of a numeric.
 //   - A text that is longer than the types "char" and name hold is a RecordError. So is one that
-//     is too long for a varchar by blanks at its end, which Postgres would cut.
+//     is too long for a varchar by blanks at its end, which Postgres would cut. It does cut them
+//     in the parts of a composite type, and in an array that is written as one text.
 //   - A value that a Go type of pgx or of the standard library would write back as another
 //     one is a RecordError: a text in pgtype.Bits, an open path in pgtype.Polygon. Types of
 //     your own are trusted.
@@ -70,6 +71,7 @@
 //     that is read into a struct.
 //   - A numeric column with a scale, such as numeric(5,2), rounds what is written, as in
 //     each insert statement. So does a column of times with fewer digits, such as timestamp(0).
+//     An interval year to month drops the days.
 //   - Texts of Go are UTF-8. In a database of another encoding, the pool's connection string needs
 //     client_encoding=UTF8.
 //

@@ -158,7 +158,10 @@ func TestWrite_Blanks(t *testing.T) {
 	isNotWritten(t, pool, "varchar(3)", pgtype.Text{String: "äöü ", Valid: true}, want)
 	isNotWritten(t, pool, "varchar(3)", []byte("äöü "), want)
 	isNotWritten(t, pool, "shorter", new("äöü "), want)
-	isNotWritten(t, pool, "varchar(3)[]", []string{"a ", "äöü "}, want)
+	for _, typ := range []string{"varchar(3)[]", "short[]", "shorter[]"} {
+		isNotWritten(t, pool, typ, []string{"a ", "äöü "}, want)
+	}
+	isWritten(t, pool, "shorter[]", []string{"a  ", "äöü"}, `{"a  ",äöü}`)
 	isWritten(t, pool, "shorter", "äö ", "äö ")
 	isWritten(t, pool, "varchar(3)[]", []string{"a  ", "äöü"}, `{"a  ",äöü}`)
 	isWritten(t, pool, "varchar", "a    ", "a    ")

@@ -39,7 +39,12 @@ select a.attname, t.oid, pg_catalog.format_type(t.oid, -1), t.typcategory = 'A',
 		and exists (select from inside join pg_catalog.pg_type p on p.oid = inside.oid where inside.type = t.oid
 			and p.typname in ('float4', 'float8', 'point', 'lseg', 'path', 'box', 'polygon', 'line', 'circle', 'cube'))
 		and not exists (select from inside join pg_catalog.pg_type p on p.oid = inside.oid where inside.type = t.oid and p.typsend = 0)), ''),
-	case when t.oid in ('varchar'::regtype, 'varchar[]'::regtype) and step.typmod > 4 then step.typmod - 4 else 0 end
+	case when t.oid in ('varchar'::regtype, 'varchar[]'::regtype) and step.typmod > 4 then step.typmod - 4 else coalesce((
+		with recursive element (type, typmod) as (
+			select t.typelem, -1 where t.typcategory = 'A'
+			union all
+			select d.typbasetype, d.typtypmod from element join pg_catalog.pg_type d on d.oid = element.type where d.typtype = 'd'
+		) select typmod - 4 from element where type = 'varchar'::regtype and typmod > 4), 0) end
 from step
 join pg_catalog.pg_attribute a on a.attrelid = to_regclass($1) and a.attnum = step.number
 join pg_catalog.pg_type t on t.oid = step.type and t.typtype <> 'd'
@@ -87,7 +92,7 @@ type tableColumn struct {
 	collation  string // as SQL; empty for the database's default, or none; of a key, that of its index
 	collated   bool   // true if it has a collation
 	send       string // the function that makes the binary form of a type with floating-point numbers; empty for others
-	most       int    // the characters of a varchar, or of each in an array of them; 0 for any number, and for other types
+	most       int    // the characters of a varchar, or of each in an array of them or of domains over it; 0 for any number, and for other types
 }
 
 // targetQuery asks eleven questions:
