@@ -205,6 +205,11 @@ type record struct {
 	TS  string      `json:"ts"`
 
 	Version int `json:"version"`
+
+	Resource *struct {
+		ID      json.Number `json:"id"`
+		Version int         `json:"version"`
+	} `json:"resource"`
 }
 
 func (r record) n(t *testing.T) int {
@@ -216,7 +221,17 @@ func (r record) n(t *testing.T) int {
 
 // number returns the number of the record.
 func (r record) number() (int, error) {
+	if r.Resource != nil {
+		return strconv.Atoi(string(r.Resource.ID))
+	}
 	return strconv.Atoi(strings.TrimPrefix(string(r.ID)+string(r.ID2)+string(r.ID3)+r.TS, "ts"))
+}
+
+func (r record) version() int {
+	if r.Resource != nil {
+		return r.Resource.Version
+	}
+	return r.Version
 }
 
 // Each API is read exactly: at first, and twice after it has grown. Each run is killed in the
@@ -311,7 +326,7 @@ func TestAPIs_Change(t *testing.T) {
 				for item, err := range src.Read(t.Context(), dataflow.Request[httpjson.Cursor]{From: at, Resumed: at != httpjson.Cursor{}}) {
 					require.NoError(t, err)
 					if at = item.Cursor; !item.Mark {
-						have[item.Value.n(t)] = item.Value.Version
+						have[item.Value.n(t)] = item.Value.version()
 					}
 					if most--; most == 0 {
 						f.change(changed...)

@@ -16,7 +16,8 @@
 // # Paths
 //
 // A path names a value in a response: fields separated by dots, such as "data.orders". A
-// number is an element of an array, and -1 the last: "links.0.next", "data.-1.id". A field
+// number is an element of an array, and -1 the last: "links.0.next", "data.-1.id". A field of an
+// element and its text name the first that has it: "links.rel=next.href". A field
 // may have dots in its name, such as "@odata.nextLink". Of several fields that fit, the
 // longest counts.
 //

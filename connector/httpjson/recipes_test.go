@@ -96,6 +96,19 @@ func recipeJSONAPI(address string) (string, *httpjson.Options) {
 	}
 }
 
+func recipeFHIR(address string) (string, *httpjson.Options) {
+	return address + "/Observation?_sort=_lastUpdated&_count=10", &httpjson.Options{
+		Records:    "entry",
+		OmitsEmpty: true,
+		Key:        "resource.id",
+		Paging:     httpjson.NextURL{Path: "link.relation=next.url", Optional: true},
+		Header:     http.Header{"Accept": {"application/fhir+json"}},
+		Since: &httpjson.Since{Path: "resource.meta.lastUpdated", Param: "_lastUpdated", Format: func(t time.Time) string {
+			return "ge" + t.Format(time.RFC3339)
+		}},
+	}
+}
+
 func recipeHubSpot(address string) (string, *httpjson.Options) {
 	return address + "?limit=10", &httpjson.Options{
 		Records: "results",

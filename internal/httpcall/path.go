@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,7 +24,7 @@ func Text(value json.RawMessage) string {
 }
 
 // Find returns the value at a path: fields separated by dots, and the index of an element of
-// an array, where -1 is the last. A field may have dots in its name: of several fields that
+// an array, where -1 is the last, or a field of an element and its text, as in "rel=next". A field may have dots in its name: of several fields that
 // fit, the longest counts. An empty path is the value itself.
 func Find(value json.RawMessage, path string) (json.RawMessage, error) {
 	value = bytes.TrimSpace(value)
@@ -67,8 +68,14 @@ func FindValid(value json.RawMessage, path string) (json.RawMessage, error) {
 				return nil, err
 			}
 			found = element
+		case len(value) > 0 && value[0] == '[' && strings.Contains(name, "="):
+			element, err := having(value, name)
+			if err != nil {
+				return nil, err
+			}
+			found = element
 		case len(value) > 0 && value[0] == '[':
-			return nil, fmt.Errorf("the parent of the field %q is an array, not an object: name an element by its index, such as 0, or -1 for the last", seen+name)
+			return nil, fmt.Errorf("the parent of the field %q is an array, not an object: name an element by its index, such as 0, or -1 for the last, or by a field of it, such as rel=next", seen+name)
 		case string(value) == "null":
 			return nil, missing("the parent of the field %q is not an object", seen+name)
 		default:
@@ -114,6 +121,20 @@ func at(array json.RawMessage, index string) (json.RawMessage, error) {
 		return nil, err
 	}
 	return list[n], nil
+}
+
+// having returns the first element of an array of objects with a field that has a text, as in "rel=next", or nil.
+func having(array json.RawMessage, name string) (json.RawMessage, error) {
+	field, text, _ := strings.Cut(name, "=")
+	list, err := elements(nil, array)
+	i := slices.IndexFunc(list, func(element json.RawMessage) bool {
+		has, err := FindValid(element, field)
+		return err == nil && Text(has) == text
+	})
+	if err != nil || i < 0 {
+		return nil, err
+	}
+	return list[i], nil
 }
 
 // errNotJSON is returned where valid JSON was expected.
