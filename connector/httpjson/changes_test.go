@@ -107,6 +107,30 @@ func TestChanges_Continued(t *testing.T) {
 	}
 }
 
+// A run that ended after the last record, and before the place of the changes was stored, finds that place again, though the page is as it was.
+func TestChanges_Unchanged(t *testing.T) {
+	t.Parallel()
+	for _, paging := range []httpjson.Paging{httpjson.NextURL{Path: "next", Later: "later"}, httpjson.NextURL{Path: "later", HasMore: "more", Continues: true}} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("ETag", `"`+req.URL.Path+`"`)
+			if req.Header.Get("If-None-Match") == `"`+req.URL.Path+`"` {
+				w.WriteHeader(http.StatusNotModified)
+				return
+			}
+			_, _ = fmt.Fprint(w, map[string]string{"/": `{"value":[{"id":1}],"later":"/1","more":false}`, "/1": `{"value":[{"id":2}],"later":"/1","more":false}`}[req.URL.Path])
+		}))
+		t.Cleanup(server.Close)
+		src := httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", Key: "id", Paging: paging, Logger: quiet})
+		_, at, err := versions(t, src, httpjson.Cursor{}, 1)
+		require.NoError(t, err)
+		_, at, err = versions(t, src, at, -1)
+		require.NoError(t, err)
+		got, _, err := versions(t, src, at, -1)
+		require.NoError(t, err)
+		require.Equal(t, []string{"2 v0"}, got)
+	}
+}
+
 // Once the API does not know the place of the changes any more, only the whole list has them all. It has no order, so that the
 // place of the last record that was read says nothing.
 func TestChanges_Expired(t *testing.T) {
@@ -144,6 +168,29 @@ func TestChanges_Missing(t *testing.T) {
 		_, _, err := versions(t, src, httpjson.Cursor{}, -1)
 		require.True(t, dataflow.IsPermanent(err), "%v", err)
 		require.ErrorContains(t, err, `neither "next" names a next page, nor "later" the changes of a later run`)
+	}
+}
+
+// An API that has no changes may say so by the status 204. The next run asks at the same place.
+func TestChanges_NoContent(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/1" {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		_, _ = fmt.Fprint(w, `{"value":[{"id":1}],"later":"/1"}`)
+	}))
+	t.Cleanup(server.Close)
+	src := httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", Paging: httpjson.NextURL{Path: "next", Later: "later"}, Logger: quiet})
+	_, at, err := versions(t, src, httpjson.Cursor{}, -1)
+	require.NoError(t, err)
+	for range 2 {
+		var got []string
+		got, at, err = versions(t, src, at, -1)
+		require.NoError(t, err)
+		require.Empty(t, got)
+		require.Equal(t, server.URL+"/1", at.Page)
 	}
 }
 

@@ -28,8 +28,8 @@ type Cursor struct {
 	// First are hashes of the first records of a list whose pages are named by cursors or
 	// links. They show whether the list is sorted newest first.
 	First string `json:"first,omitempty"`
-	// Sum is a hash of the page, set for a snapshot. It shows whether the page has
-	// changed.
+	// Sum is a hash of the page, set for a snapshot, and of its records, set with Later of the
+	// Paging. It shows whether the page has changed.
 	Sum string `json:"sum,omitempty"`
 	// ETag and LastModified are those of the last page, if it was read to its end.
 	// The next request asks for the page only if it has changed since.

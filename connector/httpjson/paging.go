@@ -65,8 +65,12 @@ func (onePage) Prepare(*Request, string) error     { return nil }
 func (onePage) Next(string, *Page) (string, error) { return "", nil }
 
 // conditional reports whether an unchanged response also means that no new page
-// follows it. A name or link in a header may appear while the body stays the same.
+// follows it. A name or link in a header may appear while the body stays the same. The last page of a list that continues
+// elsewhere has to be seen again, if the run before ended between its last record and that place.
 func conditional(p Paging) bool {
+	if continues(p) {
+		return false
+	}
 	switch p.(type) {
 	case onePage, PageNumber, Offset, BodyCursor, NextURL:
 		return true

@@ -223,7 +223,7 @@ func later(paging Paging, got *Page) (name string, err error) {
 
 // laterIn returns the name at later, or else, if the list continues, at the path of the next page.
 func laterIn(got *Page, path, later string, continues, asJSON bool) (string, error) {
-	if later == "" && !continues {
+	if later == "" && !continues || len(bytes.TrimSpace(got.Body)) == 0 { // the status 204 means that there is nothing new
 		return "", nil
 	}
 	name, err := optional(got, cmp.Or(later, path), asJSON)
