@@ -136,9 +136,10 @@ func TestChanges_Unchanged(t *testing.T) {
 func TestChanges_Expired(t *testing.T) {
 	t.Parallel()
 	for _, restart := range []bool{false, true} {
+		var logs bytes.Buffer
 		pages := map[string]string{"/": `{"value":[{"id":1},{"id":2}],"later":"/1"}`}
 		server := changing(t, pages)
-		src := httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", Key: "id", RestartExpired: restart, Paging: httpjson.NextURL{Path: "next", Later: "later"}, Logger: quiet})
+		src := httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", Key: "id", RestartExpired: restart, Paging: httpjson.NextURL{Path: "next", Later: "later"}, Logger: slog.New(slog.NewTextHandler(&logs, nil))})
 		_, at, err := versions(t, src, httpjson.Cursor{}, -1)
 		require.NoError(t, err)
 		pages["/"] = `{"value":[{"id":1,"version":1},{"id":2},{"id":3}],"later":"/2"}`
@@ -152,6 +153,7 @@ func TestChanges_Expired(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{"1 v1", "2 v0", "3 v0"}, got)
 		require.Equal(t, server.URL+"/2", after.Page)
+		require.Contains(t, logs.String(), "all of the list is read again")
 	}
 }
 

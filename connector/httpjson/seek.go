@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/activedataflow/dataflow"
@@ -164,6 +165,7 @@ func (r *reading[T]) restart(at Cursor, refusal error) (*Cursor, error) {
 	case r.s.opts.Snapshot:
 		return r.anew(Cursor{}), nil
 	case changes(r.s.opts.Paging) && r.s.opts.RestartExpired: // the list has no order, and records before the last one may have changed
+		r.s.opts.Logger.Warn("dataflow: httpjson: the API does not know the place of the changes any more, or refuses it; all of the list is read again", slog.String("error", refusal.Error()), slog.String("url", bare(r.s.address)))
 		return r.anew(Cursor{}), nil
 	case at.Last != [3]int64{} && !changes(r.s.opts.Paging):
 		return r.seekFrom(at.on("")), nil
