@@ -103,6 +103,7 @@ var tableData = []State{ //nolint:gochecknoglobals // a constant table
 	{Code: "22P04", Name: "bad_copy_file_format", Decision: Record},
 	{Code: "22P05", Name: "untranslatable_character", Decision: Record},
 	{Code: "22P06", Name: "nonstandard_use_of_escape_character", Decision: Record},
+	{Code: "22P07", Name: "datum_version_mismatch", Decision: Record}, // since 15.20
 
 	{Code: "23000", Name: "integrity_constraint_violation", Decision: Record},
 	{Code: "23001", Name: "restrict_violation", Decision: Record},
