@@ -94,7 +94,6 @@ func refused(err error) bool {
 // checkNamed looks for the path in Paging that says where the next page is. If it is in no
 // response of a read, it is probably wrong.
 func (r *reading[T]) checkNamed(at Cursor, p *page, got *Page) error {
-	r.warnOfChanges(p, got)
 	var path, more string
 	var optional bool
 	switch paging := r.s.opts.Paging.(type) {

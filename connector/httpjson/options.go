@@ -171,7 +171,7 @@ func (o *Options) validate() error {
 		wrong("Snapshot", "it reads all of the list, so Order and Since have no use: leave them out, or Snapshot")
 	case !o.resumes() && continues(o.Paging):
 		wrong("Paging.Continues", "each run begins at the first page with Snapshot, Since and NewestFirst: leave it out, or Later")
-	case changes(o.Paging) && o.streams():
+	case sendsChanges(o.Paging) && o.streams():
 		wrong("Paging.Later", "it needs whole pages, which Stream and Lines do not keep: leave one of them out")
 	case o.Snapshot && o.streams():
 		wrong("Snapshot", "it compares whole pages, which Stream and Lines do not keep: leave one of them out")
@@ -198,23 +198,23 @@ func (o *Options) resumes() bool {
 // rereads reports whether a later run reads records that were read before. One that ends at a record that is
 // known does not.
 func (o *Options) rereads() bool {
-	return o.Snapshot || o.RestartExpired || changes(o.Paging) || o.Order == OldestFirst && o.Since != nil && o.Since.lookback() > 0
+	return o.Snapshot || o.RestartExpired || sendsChanges(o.Paging) || o.Order == OldestFirst && o.Since != nil && o.Since.lookback() > 0
 }
 
 // continues reports whether the last page of a paging names a page for a later run.
 func continues(paging Paging) bool {
 	switch p := paging.(type) {
 	case BodyCursor:
-		return p.Continues || p.Later != ""
+		return p.Continues || sendsChanges(p)
 	case NextURL:
-		return p.Continues || p.Later != ""
+		return p.Continues || sendsChanges(p)
 	default:
 		return false
 	}
 }
 
-// changes reports whether the pages of a later run have what has changed, and not more of the same list.
-func changes(paging Paging) bool {
+// sendsChanges reports whether the pages of a later run have what has changed, and not more of the same list.
+func sendsChanges(paging Paging) bool {
 	switch p := paging.(type) {
 	case BodyCursor:
 		return p.Later != ""

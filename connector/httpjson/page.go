@@ -59,7 +59,7 @@ func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 		p.rest, err = resp.Body, nil
 	}
 	p.count = len(p.records)
-	if changes(s.opts.Paging) { // the rest of such a page is another one each time
+	if sendsChanges(s.opts.Paging) { // the rest of such a page is another one each time
 		p.sum = sumOf(p.records...)
 	}
 	return p, err

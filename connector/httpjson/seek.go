@@ -22,7 +22,7 @@ var errInserted = errors.New("records have come before the last one that was rea
 // place finds the place on a page where the read continues, and sets the cursor to it. It
 // returns false if the last records that were read are not where the cursor says.
 func (r *reading[T]) place(p *page, at *Cursor) (bool, error) {
-	if changes(r.s.opts.Paging) {
+	if sendsChanges(r.s.opts.Paging) {
 		if at.Sum != p.sum { // what has changed since stands elsewhere, or has other contents
 			at.Skip = 0
 		}
@@ -164,10 +164,10 @@ func (r *reading[T]) restart(at Cursor, refusal error) (*Cursor, error) {
 	switch {
 	case r.s.opts.Snapshot:
 		return r.anew(Cursor{}), nil
-	case changes(r.s.opts.Paging) && r.s.opts.RestartExpired: // the list has no order, and records before the last one may have changed
+	case sendsChanges(r.s.opts.Paging) && r.s.opts.RestartExpired: // the list has no order, and records before the last one may have changed
 		r.s.opts.Logger.Warn("dataflow: httpjson: the API does not know the place of the changes any more, or refuses it; all of the list is read again", slog.String("error", refusal.Error()), slog.String("url", bare(r.s.address)))
 		return r.anew(Cursor{}), nil
-	case at.Last != [3]int64{} && !changes(r.s.opts.Paging):
+	case at.Last != [3]int64{} && !sendsChanges(r.s.opts.Paging):
 		return r.seekFrom(at.on("")), nil
 	case r.s.opts.RestartExpired:
 		return r.anew(at.on("")), nil

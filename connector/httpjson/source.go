@@ -173,6 +173,7 @@ func (r *reading[T]) findNext(at Cursor, p *page, resp *httpcall.Response) (err 
 		p.later = r.hide(p.later, resp.URL)
 	}
 	r.warnOfErrors(p)
+	r.warnOfChanges(p, got)
 	return r.checkNamed(at, p, got)
 }
 
