@@ -9,6 +9,7 @@ package dataflow
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/activedataflow/dataflow/internal/batch"
 	"github.com/activedataflow/dataflow/internal/notes"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // flowCode is a flow's code. It knows none of the flow's types: what must know them is behind
@@ -193,6 +195,99 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 		p.tell(ctx, a, req, reader.handed == 0)
 	}
 	return err
+}
+
+// sinkState is the state that a FencedSink keeps: the flow's cursor, and the counters of the
+// last batch, in case our checkpoint lacks that batch.
+type sinkState struct {
+	Cursor json.RawMessage `json:"cursor"`
+	Delta  Counters        `json:"delta"`
+	// Seq is the sequence number of our checkpoint before the batch.
+	Seq int64 `json:"seq,omitempty"`
+}
+
+// claimSink tells the sink about the claim. Then it brings our checkpoint up to the sink's,
+// which is committed first, and so may be one batch ahead.
+func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
+	var data json.RawMessage
+	err := guard(func() (err error) {
+		data, err = p.sink.claim(ctx, a.sinkName(), a.place.fence)
+		return err
+	})
+	if err != nil {
+		return a.sinkFenced(ctx, fmt.Errorf("claim the sink's checkpoint: %w", err))
+	}
+	if data == nil {
+		a.warnOfEmptySink(ctx)
+		return nil
+	}
+	var state sinkState
+	if err := json.Unmarshal(data, &state); err != nil || state.Cursor == nil {
+		return Permanent(fmt.Errorf("the sink's checkpoint %s was not written by this library", stored.Clip(string(data))))
+	}
+	if stored.Same(state.Cursor, a.place.cursor) || state.Seq < a.place.setSeq { // it is the same, or somebody has set our cursor since
+		return nil
+	}
+	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: state.Cursor, delta: state.Delta, loaded: a.loadedRows})
+}
+
+// goOn claims the sink, and moves the flow's cursor to where a first load in ranges has come.
+func (p *flowCode) goOn(ctx context.Context, a *attempt) error {
+	if p.target.kind == toFenced {
+		if err := p.claimSink(ctx, a); err != nil {
+			return err
+		}
+	}
+	if a.loaded == nil || a.place.cursor != nil {
+		return nil
+	}
+	if p.target.kind == toFenced { // before our checkpoint, as with any batch
+		state, err := json.Marshal(sinkState{Cursor: a.loaded, Seq: a.place.seq})
+		if err != nil {
+			return Permanent(fmt.Errorf("write the sink's checkpoint as JSON: %w", err))
+		}
+		none := p.types.newMade().rows
+		if err := guard(func() error { return p.sink.writeFenced(ctx, a.sinkName(), a.place.fence, state, none, nil) }); err != nil {
+			return a.sinkFenced(ctx, fmt.Errorf("write the sink's checkpoint: %w", err))
+		}
+	}
+	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: a.loaded, loaded: a.loadedRows})
+}
+
+// warnOfEmptySink logs that a sink elsewhere knows nothing of the flow, although the flow has read
+// something. If its store was restored from a backup, the rows before the cursor are missing there.
+func (a *attempt) warnOfEmptySink(ctx context.Context) {
+	set := a.place.setSeq == a.place.fence-1 // somebody has just set the cursor
+	if a.place.cursor == nil || set || a.run.IsBackfill() {
+		return
+	}
+	a.log.WarnContext(ctx, "dataflow: the sink has no checkpoint of the flow, and the flow has a cursor: if the sink's store was emptied, or restored from an older backup, set the flow's cursor to the beginning",
+		slog.String("cursor", stored.PlaceText(a.place.cursor)))
+}
+
+// sinkName is the name by which a sink elsewhere knows the flow. A backfill has its own
+// checkpoint there too, under a name that no flow can have.
+func (a *attempt) sinkName() string {
+	if !a.run.IsBackfill() {
+		return a.flow.Name
+	}
+	return a.flow.Name + "\tbackfill " + a.run.Scope
+}
+
+// sinkFenced checks an ErrFenced of the sink. If the claim is still ours, sink and database
+// disagree: no retry can help, and the error becomes permanent.
+func (a *attempt) sinkFenced(ctx context.Context, err error) error {
+	if !errors.Is(err, ErrFenced) || a.reclaim(ctx) != nil {
+		return err
+	}
+	return Permanent(fmt.Errorf("the sink holds a newer claim than the client's database has ever granted: check whether one of them was restored from a backup: %s", err.Error()))
+}
+
+// noteNewer logs that an attempt leaves newer rows alone, if its flow's own runs do not.
+func (p *flowCode) noteNewer(ctx context.Context, a *attempt) {
+	if p.newerBy != "" {
+		a.log.InfoContext(ctx, "dataflow: rows of the target that are newer are left alone; their records count as redundant", slog.String("newer_by", p.newerBy))
+	}
 }
 
 // newSize returns the batch size that a Runtime sets; 0 is automatic. A sink outside the
