@@ -54,9 +54,10 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 		c.gate.keep = s.Keep
 	}
 	c.flows = newRegistry(b, c, conf.Flows)
+	renewing := make(troubles)
 	c.leases = newClaims(b, lease.NewKeeper[*attempt](lease.Config{
-		Renew: b.renewLeases, Every: min(conf.Lease/3, renewEvery), Timeout: conf.Lease / 2,
-		Lost: ErrFenced, Cancelled: errCancelled, Log: b.log.With(slog.String(logWorker, conf.ID)),
+		Renew: b.renewLeases, Every: min(conf.Lease/3, renewEvery), Timeout: conf.Lease / 2, Lost: ErrFenced, Cancelled: errCancelled,
+		Note: func(ctx context.Context, err error) { renewing.note(ctx, b, "renewing leases", err) },
 	}))
 	c.jobs = &jobs{base: b, flows: c.flows, addWorker: func(workers *river.Workers) error { return river.AddWorkerSafely(workers, NewDataFlowJob(c)) }}
 	c.pools = &connections{base: b, runs: b.forRuns(), jobs: c.jobs, gate: c.gate}

@@ -6,7 +6,6 @@ package lease
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 )
@@ -41,8 +40,8 @@ type Config struct {
 	// Lost and Cancelled are the causes with which holders are interrupted.
 	Lost      error
 	Cancelled error
-	// Log gets a line for each renewal that fails.
-	Log *slog.Logger
+	// Note is told of each renewal, with its error, by one goroutine at a time.
+	Note func(ctx context.Context, err error)
 }
 
 // Keeper renews leases. It is safe for concurrent use. Its loop runs while there is
@@ -157,9 +156,7 @@ func (k *Keeper[H]) loop(ctx context.Context) {
 		if refs == nil {
 			return
 		}
-		if err := k.renew(ctx, refs); err != nil {
-			k.config.Log.WarnContext(ctx, "dataflow: renewing leases failed; trying again", slog.String("error", err.Error()))
-		}
+		k.config.Note(ctx, k.renew(ctx, refs))
 	}
 }
 

@@ -1,10 +1,8 @@
 package lease_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -78,9 +76,13 @@ func (d *database) answers(fn func(refs []lease.Ref) ([]lease.Status, error)) {
 	d.answer = fn
 }
 
-func keeper(d *database, log *bytes.Buffer) *lease.Keeper[*holder] {
+func keeper(d *database, notes ...func(err error)) *lease.Keeper[*holder] {
 	return lease.NewKeeper[*holder](lease.Config{
-		Renew: d.Renew, Every: time.Second, Timeout: time.Second, Lost: errLost, Cancelled: errCancelled, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Renew: d.Renew, Every: time.Second, Timeout: time.Second, Lost: errLost, Cancelled: errCancelled, Note: func(_ context.Context, err error) {
+			for _, note := range notes {
+				note(err)
+			}
+		},
 	})
 }
 
@@ -89,7 +91,7 @@ func TestKeeper_Renews(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := &database{}
-		k := keeper(d, &bytes.Buffer{})
+		k := keeper(d)
 		first := k.Hold(t.Context(), lease.Ref{RunID: 1, LeaseNumber: 5}, &holder{})
 		second := k.Hold(t.Context(), lease.Ref{RunID: 2, LeaseNumber: 1}, &holder{})
 		time.Sleep(3500 * time.Millisecond)
@@ -119,7 +121,7 @@ func TestKeeper_Interrupts(t *testing.T) {
 		d := &database{answer: func([]lease.Ref) ([]lease.Status, error) {
 			return []lease.Status{{RunID: 1}, {RunID: 2, Held: true, CancelRequested: true}, {RunID: 3, Held: true}, {RunID: 4}, {RunID: 99}}, nil
 		}}
-		k := keeper(d, &bytes.Buffer{})
+		k := keeper(d)
 		holders := make([]*holder, 5)
 		for i := 1; i < 5; i++ {
 			holders[i] = &holder{}
@@ -150,7 +152,7 @@ func TestKeeper_ClaimedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := &database{}
-		k := keeper(d, &bytes.Buffer{})
+		k := keeper(d)
 		old, again := &holder{}, &holder{}
 		release := k.Hold(t.Context(), lease.Ref{RunID: 1, LeaseNumber: 1}, old)
 		d.answers(func([]lease.Ref) ([]lease.Status, error) {
@@ -174,14 +176,18 @@ func TestKeeper_ClaimedAgain(t *testing.T) {
 func TestKeeper_RenewalFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		log := &bytes.Buffer{}
-		d := &database{answer: func([]lease.Ref) ([]lease.Status, error) { return nil, errors.New("the database is away") }}
-		k := keeper(d, log)
+		var noted []error
+		away := errors.New("the database is away")
+		d := &database{answer: func([]lease.Ref) ([]lease.Status, error) { return nil, away }}
+		k := keeper(d, func(err error) { noted = append(noted, err) })
 		h := &holder{}
 		release := k.Hold(t.Context(), lease.Ref{RunID: 1, LeaseNumber: 1}, h)
 		time.Sleep(2*time.Second + time.Millisecond)
 		synctest.Wait()
-		require.Equal(t, 2, bytes.Count(log.Bytes(), []byte("the database is away")))
+		d.answers(nil)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, []error{away, away, nil}, noted)
 		require.Empty(t, h.interruptions(), "nobody knows that the lease is lost")
 		release()
 		time.Sleep(time.Second)
@@ -191,7 +197,7 @@ func TestKeeper_RenewalFails(t *testing.T) {
 
 func TestKeeper_Isolate(t *testing.T) {
 	t.Parallel()
-	k := keeper(&database{}, &bytes.Buffer{})
+	k := keeper(&database{})
 	require.True(t, k.Isolate(1))
 	require.False(t, k.Isolate(2))
 	require.EqualValues(t, 1, k.Isolated())
