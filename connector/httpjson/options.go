@@ -17,7 +17,8 @@ import (
 type Options struct {
 	// Records is the path of the array of records in a response, such as "data.orders". See
 	// the package's section Paths. With ".*" at its end, the records are the values of an
-	// object. Empty means that the response is the array.
+	// object. With "." at its end, the value is the only record of the response, and "." alone is the response
+	// itself. Empty means that the response is the array.
 	Records string
 
 	// OmitsEmpty means that a response without Records has no records. Some APIs leave out
@@ -142,8 +143,16 @@ func (o *Options) unready(resp *httpcall.Response) bool {
 	if o.Lines {
 		return true
 	}
-	_, _, err := httpcall.Records(resp.Body, o.Records)
+	_, _, err := o.recordsOf(resp.Body)
 	return err != nil
+}
+
+// recordsOf finds the records in a response.
+func (o *Options) recordsOf(body []byte) (records []json.RawMessage, rest json.RawMessage, err error) {
+	if path, one := strings.CutSuffix(o.Records, "."); one {
+		return httpcall.One(body, path)
+	}
+	return httpcall.Records(body, o.Records)
 }
 
 // checkError returns Check for responses with an error status.
@@ -178,6 +187,19 @@ func (o *Options) validate() error {
 	}
 	if o.Since != nil && o.Since.Param == "" && o.Order != NewestFirst {
 		wrong("Since.Param", `it is empty: name the parameter, such as "updated_since", or set Order to NewestFirst`)
+	}
+	if strings.HasSuffix(o.Records, ".") {
+		switch o.Paging.(type) {
+		case nil, onePage:
+			if o.resumes() {
+				wrong("Snapshot", "Records is %q, so that each response is one record, which no other follows: set Snapshot, by which each run reads it anew", o.Records)
+			}
+		case PageNumber, Offset:
+			wrong("Paging", "Records is %q, so that each response is a record, and none is the empty page at which %T ends: use BodyCursor, NextURL, HeaderCursor, LinkHeader or a Paging of your own", o.Records, o.Paging)
+		}
+		if o.streams() {
+			wrong("Records", "%q means that a response is one record, which Stream and Lines do not keep: leave one of them out", o.Records)
+		}
 	}
 	if o.Lines && o.Records != "" {
 		wrong("Records", "%q cannot be found in JSON lines, where each line is a record: leave it empty", o.Records)

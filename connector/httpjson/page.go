@@ -54,7 +54,7 @@ func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 		}
 	}
 	var err error
-	p.records, p.rest, err = httpcall.Records(resp.Body, s.opts.Records)
+	p.records, p.rest, err = s.opts.recordsOf(resp.Body)
 	if s.omitted(err) {
 		p.rest, err = resp.Body, nil
 	}

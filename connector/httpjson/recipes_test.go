@@ -240,6 +240,10 @@ func recipeMap(address string) (string, *httpjson.Options) {
 	return address, &httpjson.Options{Records: "items.*", Key: "id", Paging: httpjson.BodyCursor{Path: "next"}}
 }
 
+func recipeOne(address string) (string, *httpjson.Options) {
+	return address + "/v1/latest", &httpjson.Options{Records: ".", Key: "date", Snapshot: true}
+}
+
 func recipeSpring(address string) (string, *httpjson.Options) {
 	return address + "?sort=id", &httpjson.Options{
 		Records: "content",

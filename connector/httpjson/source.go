@@ -180,7 +180,7 @@ func (r *reading[T]) findNext(at Cursor, p *page, resp *httpcall.Response) (err 
 // warnOfErrors warns once if a page has errors beside its records, as GraphQL puts null in place of what it could
 // not find.
 func (r *reading[T]) warnOfErrors(p *page) {
-	if r.warnedErrors || p.count == 0 || r.s.opts.Check != nil || r.s.opts.Records == "" || strings.HasPrefix(r.s.opts.Records, "errors") {
+	if r.warnedErrors || p.count == 0 || r.s.opts.Check != nil || r.s.opts.Records == "" || r.s.opts.Records == "." || strings.HasPrefix(r.s.opts.Records, "errors") {
 		return
 	}
 	if text := httpcall.ErrorsBeside(p.rest); text != "" {

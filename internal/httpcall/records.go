@@ -16,7 +16,7 @@ import (
 type ReportedError struct {
 	Text string
 	// Beside is true if an empty list is there too, and a field such as "ok" or "status" alone says that the request
-	// has failed.
+	// has failed, and if the response may be the only record.
 	Beside bool
 }
 
@@ -92,6 +92,36 @@ func Records(body []byte, path string) (records []json.RawMessage, rest json.Raw
 		return nil, nil, fmt.Errorf("the records, at %q, are not the values of an object: check the path", path)
 	}
 	return nil, nil, fmt.Errorf("the records, at %q: %w", path, json.Unmarshal(list, &records))
+}
+
+// One returns the value at a path of a response as its only record: the response itself if the path is empty. A null is
+// no record. A response that says that it failed is a *[ReportedError], and a web page is a *[WebPageError].
+func One(body []byte, path string) (records []json.RawMessage, rest json.RawMessage, err error) {
+	if !json.Valid(body) {
+		if err := WebPage(body); err != nil {
+			return nil, nil, err
+		}
+		return nil, nil, fmt.Errorf("the response is not JSON: %w", json.Unmarshal(body, &json.RawMessage{}))
+	}
+	value, err := FindValid(body, path)
+	value = bytes.TrimSpace(value)
+	switch {
+	case err != nil:
+		if bad := (*ReportedError)(nil); errors.As(reported(body, "errors", "error"), &bad) {
+			return nil, nil, bad
+		}
+		return nil, nil, err
+	case value[0] == '[':
+		return nil, nil, fmt.Errorf("the only record, at %q, is an array: leave out the dot at the end of the path", path+".")
+	case string(value) == "null":
+		return nil, body, reported(body, "errors", "error")
+	case path == "":
+		if bad := (*ReportedError)(nil); errors.As(reported(body, "errors", "error"), &bad) {
+			bad.Beside = true // it may be the record
+			return []json.RawMessage{value}, body, bad
+		}
+	}
+	return []json.RawMessage{value}, body, nil
 }
 
 // without returns a response without all but the last of its records, which are parts of it.
