@@ -52,3 +52,33 @@ func (s *store) checkFile(ctx context.Context) error {
 	}
 	return nil
 }
+
+// checkShared returns an error if two connections of the pool have different databases, as in memory, or in a
+// temporary file: the tables are in one of them.
+func (s *store) checkShared(ctx context.Context) error {
+	if s.db.Stats().MaxOpenConnections == 1 {
+		return nil
+	}
+	var tables [2]int
+	for i := range tables {
+		conn, err := s.db.Conn(ctx)
+		if err != nil {
+			return fmt.Errorf("look for the database's file: %w", err)
+		}
+		defer conn.Close() //nolint:errcheck // it is given back; the second must be another one
+		var path string
+		if err := conn.QueryRowContext(ctx, sqlFile).Scan(&path); err != nil {
+			return fmt.Errorf("look for the database's file: %w", err)
+		}
+		if path != "" {
+			return nil
+		}
+		if err := conn.QueryRowContext(ctx, sqlTables).Scan(&tables[i]); err != nil {
+			return fmt.Errorf("look for the database's tables: %w", err)
+		}
+	}
+	if tables[0] != tables[1] {
+		return &dataflow.ConfigError{Field: "driver", Reason: "the SQLite database is in memory or temporary, and each connection of the pool has one of its own: call SetMaxOpenConns(1), or open file:NAME?mode=memory&cache=shared"}
+	}
+	return nil
+}

@@ -52,3 +52,24 @@ func TestFile_Memory(t *testing.T) {
 		require.NoError(t, store.ProcessSeen(t.Context(), &dataflow.Process{ID: "a"}, time.Minute))
 	}
 }
+
+// Each connection to a database in memory has one of its own, unless they share it.
+func TestFile_MemoryOfEachConnection(t *testing.T) {
+	t.Parallel()
+	for address, shared := range map[string]bool{":memory:": false, "": false, "file:flows?mode=memory&cache=shared": true, dbtest.SQLitePath(t): true} {
+		db, err := sql.Open("sqlite", address)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		store, err := dataflowsqlite.New(db).Store(dataflow.StoreOptions{Logger: slog.New(slog.DiscardHandler)})
+		require.NoError(t, err)
+		require.NoError(t, store.Migrate(t.Context()))
+		if shared {
+			require.NoError(t, store.CheckSchema(t.Context()), address)
+			continue
+		}
+		require.ErrorContains(t, store.CheckSchema(t.Context()), "call SetMaxOpenConns(1), or open file:NAME?mode=memory&cache=shared", address)
+		db.SetMaxOpenConns(1)
+		require.NoError(t, store.Migrate(t.Context()))
+		require.NoError(t, store.CheckSchema(t.Context()), address)
+	}
+}

@@ -115,7 +115,12 @@ func step(ctx context.Context, tx *sql.Tx, ddl, note string, args ...any) error 
 }
 
 // CheckSchema compares the versions in the database with those of this program.
-func (s *store) CheckSchema(ctx context.Context) error { return s.tables().Check(ctx) }
+func (s *store) CheckSchema(ctx context.Context) error {
+	if err := s.checkShared(ctx); err != nil {
+		return err
+	}
+	return s.tables().Check(ctx)
+}
 
 // Migrations returns our migrations and which of them have been applied.
 func (s *store) Migrations(ctx context.Context) (*dataflow.MigrationStatus, error) {

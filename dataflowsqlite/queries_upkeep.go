@@ -65,6 +65,8 @@ on conflict (id) do update set code_version = excluded.code_version, flows = exc
 // The path of the database's file, empty if it has none.
 const sqlFile = `select coalesce(file, '') from pragma_database_list where name = 'main'`
 
+const sqlTables = `select count(*) from sqlite_master`
+
 const sqlProcessAlive = `
 update dataflow_process set seen_at = {now}, until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?2 || ' seconds') where id = ?1`
 
