@@ -3,9 +3,11 @@ package httpjson_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -157,6 +159,83 @@ func TestChanges_Expired(t *testing.T) {
 	}
 }
 
+// An API that refuses a page each time does not have the list read again and again.
+func TestChanges_RefusedAgain(t *testing.T) {
+	t.Parallel()
+	server := changing(t, map[string]string{"/": `{"value":[{"id":1}],"next":"/2"}`})
+	src := httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", RestartExpired: true, Paging: httpjson.NextURL{Path: "next", Later: "later"}, Logger: quiet})
+	got, _, err := versions(t, src, httpjson.Cursor{}, 9)
+	require.ErrorContains(t, err, "the API has refused a page twice in one read of the list")
+	require.False(t, dataflow.IsPermanent(err))
+	require.Equal(t, []string{"1 v0", "1 v0"}, got)
+}
+
+// A flow that has read a list without Later may have missed changes of all its pages, and the last page may name only later ones.
+func TestChanges_EarlierCursor(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		paging        httpjson.Paging
+		second, later string
+	}{
+		"NextURL":    {httpjson.NextURL{Path: "next", Later: "later"}, "?page=a%3Bb", "/changes"},
+		"BodyCursor": {httpjson.BodyCursor{Path: "next", Param: "page", Later: "later", LaterParam: "sync"}, "a;b", "sync=%2Fchanges"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, second := `{"value":[{"id":1,"version":1}],"next":"`+c.second+`"}`, `{"value":[{"id":2}],"later":"/changes"}`
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				_, _ = fmt.Fprint(w, map[string]string{"": first, "a;b": second}[req.URL.Query().Get("page")])
+			}))
+			t.Cleanup(server.Close)
+			source := func(paging httpjson.Paging) dataflow.Source[record, httpjson.Cursor] {
+				return httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", Paging: paging, Logger: quiet})
+			}
+			earlier := httpjson.Paging(httpjson.NextURL{Path: "next"})
+			if name == "BodyCursor" {
+				earlier = httpjson.BodyCursor{Path: "next", Param: "page"}
+			}
+			_, ended, err := versions(t, source(earlier), httpjson.Cursor{}, -1)
+			require.NoError(t, err)
+			require.NotEmpty(t, ended.Page)
+			got, at, err := versions(t, source(c.paging), ended, -1)
+			require.NoError(t, err)
+			require.Equal(t, []string{"1 v1", "2 v0"}, got)
+			require.Contains(t, at.Page, c.later)
+
+			got, at, err = versions(t, source(c.paging), httpjson.Cursor{Page: ended.Page}, -1) // it was to begin with that page
+			require.NoError(t, err)
+			require.Equal(t, []string{"2 v0"}, got)
+			require.Contains(t, at.Page, c.later)
+		})
+	}
+}
+
+// In a request's body, the names of both parameters keep their type.
+func TestChanges_InBody(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		asked = append(asked, string(body))
+		_, _ = fmt.Fprint(w, map[string]string{
+			`{}`: `{"value":[],"next":7}`, `{"page":7}`: `{"value":[{"id":1}],"later":{"at":8}}`,
+			`{"sync":{"at":8}}`: `{"value":[],"next":["9"]}`, `{"page":["9"],"sync":{"at":8}}`: `{"value":[{"id":2}],"later":"a"}`, `{"sync":"a"}`: `{"value":[],"later":"a"}`,
+		}[string(body)])
+	}))
+	t.Cleanup(server.Close)
+	src := httpjson.Source[record](server.URL, &httpjson.Options{
+		Records: "value", Method: http.MethodPost, Body: map[string]any{}, Logger: quiet,
+		Paging: httpjson.BodyCursor{Path: "next", Param: "page", Later: "later", LaterParam: "sync"},
+	})
+	var at httpjson.Cursor
+	for _, want := range [][]string{{"1 v0"}, {"2 v0"}, nil} {
+		got, next, err := versions(t, src, at, -1)
+		require.NoError(t, err, asked)
+		require.Equal(t, want, got)
+		at = next
+	}
+}
+
 // A last page that does not say where the changes come is an error: a later run would never see them.
 func TestChanges_Missing(t *testing.T) {
 	t.Parallel()
@@ -199,15 +278,15 @@ func TestChanges_NoContent(t *testing.T) {
 // Without Later, the log says once that no run will see the changes.
 func TestChanges_NotAskedFor(t *testing.T) {
 	t.Parallel()
-	server := changing(t, map[string]string{"/": `{"value":[{"id":1}],"@odata.deltaLink":"/1"}`})
-	for _, snapshot := range []bool{false, true} {
+	for page, snapshot := range map[string]bool{`"@odata.deltaLink":"/1"`: false, `"@odata.deltaLink": "/1"`: true, `"@odata.deltaLink":null`: false} {
+		server := changing(t, map[string]string{"/": `{"value":[{"id":1}],` + page + `}`})
 		var logs bytes.Buffer
 		src := httpjson.Source[record](server.URL, &httpjson.Options{
 			Records: "value", Snapshot: snapshot, Paging: httpjson.NextURL{Path: "@odata.nextLink", Optional: true}, Logger: slog.New(slog.NewTextHandler(&logs, nil)),
 		})
 		_, _, err := versions(t, src, httpjson.Cursor{}, -1)
 		require.NoError(t, err)
-		if snapshot {
+		if snapshot || strings.Contains(page, "null") {
 			require.Empty(t, logs.String())
 			continue
 		}

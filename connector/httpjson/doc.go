@@ -18,7 +18,7 @@
 // A path names a value in a response: fields separated by dots, such as "data.orders". A
 // number is an element of an array, and -1 the last: "links.0.next", "data.-1.id". A field of an
 // element and its text name the first that has it: "links.rel=next.href". A field
-// may have dots in its name, such as "@odata.nextLink". Of several fields that fit, the
+// may have dots in its name, such as "@odata.nextLink", and in its text. Of several fields that fit, the
 // longest counts.
 //
 // # Records
@@ -90,7 +90,7 @@
 // names: delta links, sync tokens. Later names it. A page of changes that is not as it was, when a run comes
 // back to it after a crash, is read from its beginning, and so the target must upsert. If the place has
 // expired, only the whole list has what was changed meanwhile: the run reads it with [Options].RestartExpired, and fails
-// without.
+// without. A flow whose cursor was made without Later reads the whole list once more.
 //
 // # Huge pages
 //

@@ -135,7 +135,7 @@ func (r *reading[T]) warnOfChanges(p *page, got *Page) {
 		return
 	}
 	for _, path := range []string{"@odata.deltaLink", "nextSyncToken", "nextSyncUrl", "newStartPageToken"} {
-		if _, err := got.find(path); err == nil {
+		if name, err := optional(got, path, false); err == nil && name != "" {
 			r.warnedChanges = true
 			r.s.opts.Logger.Warn("dataflow: httpjson: the last page names where the changes of the list come, and no later run asks there: set Later of NextURL or BodyCursor to it, or Options.Snapshot", slog.String("path", path), slog.String("url", bare(r.s.address)))
 		}

@@ -223,6 +223,10 @@ func (o *Options) rereads() bool {
 	return o.Snapshot || o.RestartExpired || sendsChanges(o.Paging) || o.Order == OldestFirst && o.Since != nil && o.Since.lookback() > 0
 }
 
+// readsAnew reports whether a read begins at the first page again, and not after the last record that was read, once the
+// API has refused a page.
+func (o *Options) readsAnew() bool { return o.Snapshot || sendsChanges(o.Paging) }
+
 // continues reports whether the last page of a paging names a page for a later run.
 func continues(paging Paging) bool {
 	switch p := paging.(type) {

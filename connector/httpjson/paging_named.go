@@ -55,55 +55,46 @@ func (b BodyCursor) Validate() error {
 
 // Prepare sets the parameter.
 func (b BodyCursor) Prepare(r *Request, page string) error {
-	param := cmp.Or(b.Param, "cursor")
-	if b.LaterParam != "" {
-		return setBoth(r, page, param, b.LaterParam)
-	}
-	switch place, _ := placeOf(param, r.Body != nil); {
-	case page == "":
-		return nil
-	case place == "body" && json.Valid([]byte(page)):
-		return r.Set(param, json.RawMessage(page))
-	default:
-		return r.Set(param, page)
-	}
-}
-
-// Next returns the name in the body.
-func (b BodyCursor) Next(page string, got *Page) (string, error) {
-	param := cmp.Or(b.Param, "cursor")
-	place, _ := placeOf(param, got.hasBody)
-	next, err := nextIn(got, b.Path, b.HasMore, place == "body" && b.LaterParam == "")
-	if err != nil || next == "" || b.LaterParam == "" {
-		return next, err
-	}
-	return withParam(page, param, next)
-}
-
-// The name of a page of a BodyCursor with LaterParam is that of its parameters, as in a query.
-
-func setBoth(r *Request, page string, params ...string) error {
-	names, err := url.ParseQuery(page)
-	if err != nil {
-		return fmt.Errorf("the page %q was not named with LaterParam: %w", page, err)
-	}
-	for _, param := range params {
-		if names.Has(param) {
-			if err := r.Set(param, names.Get(param)); err != nil {
-				return err
-			}
+	names := b.names(page)
+	for _, param := range []string{b.param(), b.LaterParam} {
+		if !names.Has(param) {
+			continue
+		}
+		var value any = names.Get(param)
+		if place, _ := placeOf(param, r.Body != nil); place == "body" && json.Valid([]byte(names.Get(param))) {
+			value = json.RawMessage(names.Get(param))
+		}
+		if err := r.Set(param, value); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func withParam(page, param, name string) (string, error) {
-	names, err := url.ParseQuery(page)
-	if err != nil {
-		return "", err
+// Next returns the name in the body.
+func (b BodyCursor) Next(page string, got *Page) (string, error) {
+	place, _ := placeOf(b.param(), got.hasBody)
+	next, err := nextIn(got, b.Path, b.HasMore, place == "body")
+	if err != nil || next == "" || b.LaterParam == "" {
+		return next, err
 	}
-	names.Set(param, name)
+	names := b.names(page)
+	names.Set(b.param(), next)
 	return names.Encode(), nil
+}
+
+func (b BodyCursor) param() string { return cmp.Or(b.Param, "cursor") }
+
+// names returns the parameters that the name of a page stands for. With LaterParam, it is that of both, as in a query,
+// unless the cursor was stored before LaterParam was set.
+func (b BodyCursor) names(page string) url.Values {
+	if names, err := url.ParseQuery(page); err == nil && b.LaterParam != "" && (names.Has(b.param()) || names.Has(b.LaterParam)) {
+		return names
+	}
+	if page == "" {
+		return url.Values{}
+	}
+	return url.Values{b.param(): {page}}
 }
 
 // HeaderCursor requests the page that the previous page names in a header of its response.
@@ -208,10 +199,10 @@ func nextIn(got *Page, path, more string, asJSON bool) (string, error) {
 func later(paging Paging, got *Page) (name string, err error) {
 	switch p := paging.(type) {
 	case BodyCursor:
-		place, _ := placeOf(cmp.Or(p.LaterParam, p.Param, "cursor"), got.hasBody)
-		name, err = laterIn(got, p.Path, p.Later, p.Continues, place == "body" && p.LaterParam == "")
-		if err == nil && name != "" && p.LaterParam != "" {
-			name, err = withParam("", p.LaterParam, name)
+		place, _ := placeOf(cmp.Or(p.LaterParam, p.param()), got.hasBody)
+		name, err = laterIn(got, p.Path, p.Later, p.Continues, place == "body")
+		if name != "" && p.LaterParam != "" {
+			name = url.Values{p.LaterParam: {name}}.Encode()
 		}
 	case NextURL:
 		if name, err = laterIn(got, p.Path, p.Later, p.Continues, false); err == nil && name != "" {

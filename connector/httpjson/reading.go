@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"slices"
 	"time"
@@ -74,6 +75,9 @@ func (r *reading[T]) begin() (Cursor, error) {
 	switch {
 	case o.Snapshot && from.Done:
 		at = Cursor{Done: true, Skip: from.Skip, ETag: from.ETag, LastModified: from.LastModified, Sum: from.Sum}
+	case sendsChanges(o.Paging) && from.Skip > 0 && from.Sum == "": // what has changed meanwhile may not be named on its page
+		o.Logger.Warn("dataflow: httpjson: the flow's cursor was made without Later; all of the list is read again", slog.String("url", bare(r.s.address)))
+		return Cursor{}, nil
 	case from.Done && from.Skip == 0 && o.resumes():
 		return at, dataflow.Permanent(errors.New("the flow's cursor was made with Order or Since, which are no longer set: set them again, or set the flow's cursor"))
 	case from.Done:
@@ -297,7 +301,7 @@ func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) 
 		at.Read++
 	}
 	r.backs = 0
-	r.moved, r.restarted = true, r.restarted && r.s.opts.Snapshot
+	r.moved, r.restarted = true, r.restarted && r.s.opts.readsAnew()
 	item := dataflow.Item[T, Cursor]{Key: key, Cursor: p.cursor(*at, i+1, r.s.opts.Snapshot), Resume: true, Again: again}
 	if err := r.dec.Decode(record); err != nil {
 		if !r.s.opts.Lines && !json.Valid(record) {

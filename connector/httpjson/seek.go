@@ -152,10 +152,10 @@ func (r *reading[T]) inserted(at Cursor) (*Cursor, error) {
 }
 
 // restart begins again after the API has refused the page of a cursor, and looks for the last
-// record that was read. It does so once, and once more after each new record.
+// record that was read. It does so once, and once more after each new record, unless it reads all of the list anew.
 func (r *reading[T]) restart(at Cursor, refusal error) (*Cursor, error) {
 	switch {
-	case r.restarted && r.s.opts.Snapshot: // another attempt may get further
+	case r.restarted && r.s.opts.readsAnew(): // another attempt may get further
 		return nil, fmt.Errorf("page %s: the API has refused a page twice in one read of the list: %w", at.pageName(), errors.New(refusal.Error()))
 	case r.restarted:
 		return nil, refusal

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -69,11 +68,13 @@ func FindValid(value json.RawMessage, path string) (json.RawMessage, error) {
 			}
 			found = element
 		case len(value) > 0 && value[0] == '[' && strings.Contains(name, "="):
-			element, err := having(value, name)
+			key, element, err := having(value, path)
 			if err != nil {
 				return nil, err
 			}
-			found = element
+			if found = element; found != nil {
+				name = key
+			}
 		case len(value) > 0 && value[0] == '[':
 			return nil, fmt.Errorf("the parent of the field %q is an array, not an object: name an element by its index, such as 0, or -1 for the last, or by a field of it, such as rel=next", seen+name)
 		case string(value) == "null":
@@ -123,18 +124,19 @@ func at(array json.RawMessage, index string) (json.RawMessage, error) {
 	return list[n], nil
 }
 
-// having returns the first element of an array of objects with a field that has a text, as in "rel=next", or nil.
-func having(array json.RawMessage, name string) (json.RawMessage, error) {
-	field, text, _ := strings.Cut(name, "=")
+// having returns the first element of an array of objects with a field that has a text, as in "rel=next", or nil. name is the
+// longest beginning of a path that fits one, because a text may have dots.
+func having(array json.RawMessage, path string) (name string, element json.RawMessage, err error) {
+	field, _, _ := strings.Cut(path, "=")
 	list, err := elements(nil, array)
-	i := slices.IndexFunc(list, func(element json.RawMessage) bool {
-		has, err := FindValid(element, field)
-		return err == nil && Text(has) == text
-	})
-	if err != nil || i < 0 {
-		return nil, err
+	for _, one := range list {
+		has, missing := FindValid(one, field)
+		fits := field + "=" + Text(has)
+		if missing == nil && strings.HasPrefix(path+".", fits+".") && len(fits) > len(name) {
+			name, element = fits, one
+		}
 	}
-	return list[i], nil
+	return name, element, err
 }
 
 // errNotJSON is returned where valid JSON was expected.

@@ -12,11 +12,13 @@ import (
 func TestFind(t *testing.T) {
 	t.Parallel()
 	body := json.RawMessage(` {"a": {"b": [1, {"c": "\u00e9\"]"}, []], "c": null, "b.0": 7}, "d": "x\u00e9", "@odata.nextLink": "u", "x.y": {"z.": 3}, "n": -1.5e3, "0": true, "d\u0065": {},
-		"links": [1, {"rel": "self", "href": "s"}, {"rel": ["next"]}, {"rel": "n\u0065xt", "href": {"a=b": "u"}}, {"rel": "next", "href": "v"}, {"rel": 7}, {"rel": null, "id": ""}]}`)
+		"links": [1, {"rel": "self", "href": "s"}, {"rel": ["next"]}, {"rel": "n\u0065xt", "href": {"a=b": "u"}}, {"rel": "next", "href": "v"}, {"rel": 7}, {"rel": null, "id": ""}],
+		"dots": [{"rel": "x", "y": 1}, {"rel": "x.y", "z": 2}, {"rel": "x.y", "z": 3}]}`)
 	for path, want := range map[string]string{
 		"a.b": `[1, {"c": "\u00e9\"]"}, []]`, "a.c": "", "d": "xé", "a.b.1.c": `é"]`, "a.b.-3": "1", "a.b.-2.c": `é"]`, "a.b.-1": "[]",
 		"@odata.nextLink": "u", "x.y.z.": "3", "n": "-1.5e3", "0": "true", "a.b.0": "7", "de": "{}",
 		"links.rel=next.href.a=b": "u", "links.rel=self.href": "s", "links.rel=7": `{"rel": 7}`, "links.id=": `{"rel": null, "id": ""}`,
+		"dots.rel=x.y.z": "2", "dots.rel=x.y": `{"rel": "x.y", "z": 2}`,
 	} {
 		got, err := httpcall.Find(body, path)
 		require.NoError(t, err, path)
