@@ -228,7 +228,8 @@ func strange(job *rivertype.JobRow) bool {
 	return len(job.Errors) > 0 && job.Errors[len(job.Errors)-1].Error == unknown
 }
 
-// putOff says how often workers have put a job off, as for trouble with its claim. Empty: never. River counts that.
+// putOff says how often workers have put a job off, as for trouble with its claim, which they log, or while its place was
+// taken, which they do not. Empty: never. River counts that.
 func putOff(job *rivertype.JobRow) string {
 	var metadata struct {
 		Snoozes int64 `json:"snoozes"`
@@ -240,7 +241,7 @@ func putOff(job *rivertype.JobRow) string {
 	if n := metadata.Snoozes; n > 1 {
 		times = fmt.Sprintf("%d times", n)
 	}
-	return fmt.Sprintf(" Its workers have put it off %s, as when the database delays or refuses a claim: their logs say why.", times)
+	return fmt.Sprintf(" Its workers have put it off %s, as while another run has its place, or the database delays or refuses a claim: their logs tell of such trouble.", times)
 }
 
 // worksQueue reports whether a live process works a queue. Of one that joined its service's River client, only

@@ -283,7 +283,7 @@ func TestDataFlowJob_Trouble(t *testing.T) {
 			require.NotEmpty(t, j.logs.lines("working a due run failed; trying again"))
 			why, err := j.client.Why(t.Context(), "f")
 			require.NoError(t, err)
-			require.Regexp(t, "it should start any moment.* Its workers have put it off (once|[0-9]+ times), as when the database delays or refuses a claim: their logs say why", why.String())
+			require.Regexp(t, "it should start any moment.* Its workers have put it off (once|[0-9]+ times), as while another run has its place, or the database delays or refuses a claim: their logs tell of such trouble", why.String())
 			require.NoError(t, t.exec("delete from trouble"))
 			run, err = t.wait(j.client, run.ID)
 			require.NoError(t, err)
