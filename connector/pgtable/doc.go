@@ -105,9 +105,9 @@
 // refused before the first row. So is an array, a range or a composite type with times or
 // floating-point numbers in a session whose settings change their text.
 //
-// The server of a foreign table may sort texts in another order than this one. If the key has a text,
-// this server compares and sorts, and each page reads all rows of the table. A key of times and
-// numbers is quicker.
+// The server of a foreign table may sort texts in another order than this one. If a query with one has a
+// text in its key, this server compares and sorts, and each page reads all rows of the query. A key of
+// times and numbers is quicker. [dataflow.Client.Why] notes it.
 //
 // A key of a date and a random uuid loses rows, and is refused unless Query.LateCommits is
 // set. The log and Client.Why note a key without a unique index, one that begins with a

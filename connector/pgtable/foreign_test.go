@@ -101,6 +101,19 @@ func TestKeyset_ForeignCollation(t *testing.T) {
 	}
 }
 
+// An index does not help where this server compares and sorts the key for the sake of a foreign table, so no note proposes one.
+func TestKeyset_ForeignNote(t *testing.T) {
+	t.Parallel()
+	other := setup(t, `create table label (n int primary key)`)
+	pool := setup(t, `create table t (id text primary key, n int)`, `insert into t select i, i % 10 from generate_series(1, 20000) i`, `analyze t`)
+	farAway(t, pool, other)
+	exec(t, pool, `create foreign table label (n int not null) server far`)
+	require.Empty(t, notes(t, pool, pgtable.Query{SQL: `select id, n from t`, Key: []string{"id"}}))
+	found := notes(t, pool, pgtable.Query{SQL: `select id, n from t left join label using (n)`, Key: []string{"id"}})
+	require.Len(t, found, 1)
+	require.Regexp(t, `^each page sorts about \d+ rows: a foreign table is in the query, and its server may sort the texts of the key otherwise: use a key of times and numbers$`, found[0])
+}
+
 // A refresh brings the rows of a materialized view. Those that were committed after it come with the next one, when no
 // transaction shows any more that they were late.
 func TestGuard_MaterializedView(t *testing.T) {

@@ -375,6 +375,8 @@ func (r *reader) sortNote(ctx context.Context, from Cursor, table keyTable) []st
 	key := rowmap.QuoteAll(r.query.Key, ", ")
 	remedy := fmt.Sprintf("create an index on the expressions of the key (%s), in this order", key)
 	switch {
+	case r.unbounded().query.Fenced: // no index helps
+		remedy = "a foreign table is in the query, and its server may sort the texts of the key otherwise: use a key of times and numbers"
 	case regroups.MatchString(r.unbounded().query.SQL):
 		remedy = "keep the result of the query in a table with an index on the key"
 	case table.name != "":
