@@ -39,7 +39,7 @@ import (
 // applied later: see [dataflow.Ordered].
 //
 // A table is refused whose rows row security may hide from the role, because hidden rows would stay
-// as they are.
+// as they are. Policies for the role with using (true) hide none.
 func Apply[T any](table string, key ...string) dataflow.Target[Change[T]] {
 	return dataflow.ToTx[Change[T]](newApply[T](table, key))
 }

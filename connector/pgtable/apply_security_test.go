@@ -2,12 +2,15 @@ package pgtable_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
@@ -54,6 +57,41 @@ func TestApply_RowSecurity(t *testing.T) {
 			_, err = apply(t, pool, target, nil, changes...)
 			require.NoError(t, err)
 			require.NotContains(t, accounts(t, pool), "1 a ")
+		})
+	}
+}
+
+// Policies that show all rows to the role hide none. The table's own row security may be on for other roles.
+func TestApply_RowSecurityShowsAll(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		policies []string
+		hides    bool
+	}{
+		"All":         {[]string{`for all to ROLE using (true)`}, false},
+		"Each":        {[]string{`for select using (true)`, `for update using (true)`, `for delete using (true)`, `for insert with check (true)`, `using (id > 1)`}, false},
+		"Restrictive": {[]string{`for all using (true)`, `as restrictive for delete using (id > 1)`}, true},
+		"Others":      {[]string{`for all using (id > 1) with check (true)`, `for all to pg_monitor using (true)`}, true},
+		"NotDelete":   {[]string{`for select using (true)`, `for update using (true)`, `for delete using (id > 1)`, `for insert with check (true)`}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := setup(t, accountTable, `alter table account enable row level security`)
+			limited := limitedTo(t, pool, "account")
+			for i, policy := range c.policies {
+				exec(t, pool, strings.ReplaceAll(fmt.Sprintf("create policy p%d on account ", i)+policy, "ROLE", "limited_"+pool.Config().ConnConfig.Database))
+			}
+			_, err := apply(t, pool, pgtable.ApplyTo[account](limited, "account", "id"), nil, insertOf(1, "a", ""), insertOf(2, "b", ""), deleteOf(1))
+			found, nerr := pgtable.Keyset[account](limited, pgtable.Query{SQL: "select * from account", Key: []string{"id"}}).(dataflow.Noter[pgtable.Cursor]).Notes(t.Context(), dataflow.Request[pgtable.Cursor]{})
+			require.NoError(t, nerr)
+			if c.hides {
+				require.ErrorContains(t, err, "row security is active for this role and may hide rows")
+				require.Len(t, found, 1)
+				return
+			}
+			require.NoError(t, err)
+			require.Empty(t, found)
+			require.Equal(t, []string{"2 b "}, accounts(t, pool))
 		})
 	}
 }

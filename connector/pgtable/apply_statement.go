@@ -2,7 +2,6 @@ package pgtable
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -31,16 +29,7 @@ type applyStatement struct {
 // tables reference it, and whether row security may hide rows of it.
 const actsQuery = `select exists (select from pg_catalog.pg_constraint where contype = 'f' and confrelid = to_regclass($1) and confdeltype in ('c', 'n', 'd')),
 	exists (select from pg_catalog.pg_constraint where contype = 'f' and confrelid = to_regclass($1) and conrelid <> confrelid),
-	coalesce(pg_catalog.row_security_active(to_regclass($1)), false)`
-
-// errHidden is the error of a table whose rows may be hidden.
-var errHidden = dataflow.Permanent(errors.New("row security is active for this role and may hide rows, which then would not be deleted or changed as in the source: use a role with bypassrls, or the table's owner"))
-
-// unlessHidden is a condition that is true, or ends the statement with alteredText if row security has become active
-// for this role. Without it, a row that is hidden would stay, as if it were not there.
-func unlessHidden(table string) string {
-	return "(case when pg_catalog.row_security_active(" + literal(table) + "::regclass) then '" + alteredText + "' else '0' end)::int = 0"
-}
+	%s`
 
 func (s *applySink[T]) table(ctx context.Context, tx pgx.Tx) (*applyTable, error) {
 	database := databaseOf(tx)
@@ -50,12 +39,12 @@ func (s *applySink[T]) table(ctx context.Context, tx pgx.Tx) (*applyTable, error
 	if at != nil {
 		return at, nil
 	}
-	var hides bool
+	var hidden bool
 	at = &applyTable{statements: make(map[string]*applyStatement)}
-	if err := tx.QueryRow(ctx, actsQuery, s.to.name.Sanitize()).Scan(&at.single, &at.referenced, &hides); err != nil {
+	if err := tx.QueryRow(ctx, fmt.Sprintf(actsQuery, hides("to_regclass($1)")), s.to.name.Sanitize()).Scan(&at.single, &at.referenced, &hidden); err != nil {
 		return nil, fmt.Errorf("look up its foreign keys: %w", err)
 	}
-	if hides {
+	if hidden {
 		return nil, errHidden
 	}
 	s.mu.Lock()

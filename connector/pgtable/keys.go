@@ -158,7 +158,7 @@ func (k *keys) lookUp(ctx context.Context) ([]keyrange.Column, error) {
 
 func (k *keys) column(ctx context.Context, f pgconn.FieldDescription) (keyrange.Column, error) {
 	c := keyrange.Column{Name: f.Name, Kind: keyKind(f.DataTypeOID)}
-	err := k.pool.QueryRow(ctx, `select pg_catalog.format_type($1::bigint::oid, null), coalesce(pg_catalog.row_security_active(to_regclass($2)), false)`,
+	err := k.pool.QueryRow(ctx, `select pg_catalog.format_type($1::bigint::oid, null), `+hides("to_regclass($2)"),
 		int64(f.DataTypeOID), k.name.Sanitize()).Scan(&c.Type, &c.Hides)
 	if err != nil {
 		return c, err

@@ -188,7 +188,7 @@ select c.oid::regclass::text, c.relkind::text,
 		union all
 		select p.refobjid from pg_catalog.pg_attrdef d join pg_catalog.pg_depend p on p.classid = 'pg_attrdef'::regclass and p.objid = d.oid
 		where d.adrelid = c.oid and d.adnum = ($2::int2[])[1])), 1),
-	pg_catalog.row_security_active(c.oid)
+	%s
 from pg_catalog.pg_class c where c.oid = $1::bigint::oid and c.relkind in ('r', 'p', 'm')`
 
 // keyTable is the table that all columns of a key belong to.
@@ -210,7 +210,7 @@ func (r *reader) keyTable(ctx context.Context) (t keyTable, err error) {
 		}
 		numbers[i] = int16(k.TableAttributeNumber)
 	}
-	err = r.pool.QueryRow(ctx, keyTableQuery, int64(r.keys[0].TableOID), numbers).Scan(&t.name, &t.kind, &t.columns, &t.unique, &t.defaults, &t.cache, &t.hides)
+	err = r.pool.QueryRow(ctx, fmt.Sprintf(keyTableQuery, hides("c.oid")), int64(r.keys[0].TableOID), numbers).Scan(&t.name, &t.kind, &t.columns, &t.unique, &t.defaults, &t.cache, &t.hides)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return t, nil
 	}

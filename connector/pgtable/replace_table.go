@@ -18,7 +18,7 @@ import (
 
 // replacedQuery looks up a table whose rows are to be replaced.
 const replacedQuery = `
-select n.nspname, c.relname, c.relkind in ('r', 'p'), row_security_active(c.oid)
+select n.nspname, c.relname, c.relkind in ('r', 'p'), %s
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)`
 
 // referencesQuery lists the foreign keys that refer to a table.
@@ -40,7 +40,7 @@ type replaced struct {
 func lookUpReplaced(ctx context.Context, tx pgx.Tx, name pgx.Identifier) (*replaced, error) {
 	p := &replaced{}
 	var isTable, secured bool
-	err := tx.QueryRow(ctx, replacedQuery, name.Sanitize()).Scan(&p.schema, &p.table, &isTable, &secured)
+	err := tx.QueryRow(ctx, fmt.Sprintf(replacedQuery, hides("c.oid")), name.Sanitize()).Scan(&p.schema, &p.table, &isTable, &secured)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, errors.New("the table no longer exists")
@@ -49,7 +49,7 @@ func lookUpReplaced(ctx context.Context, tx pgx.Tx, name pgx.Identifier) (*repla
 	case !isTable:
 		return nil, dataflow.Permanent(errors.New("it is not a table: Replace needs a table"))
 	case secured:
-		return nil, dataflow.Permanent(errors.New("row security is active for this role and may hide rows, which then could not be replaced: use a role with bypassrls, or the table's owner"))
+		return nil, dataflow.Permanent(errors.New("row security is active for this role and may hide rows, which then could not be replaced: use a role with bypassrls, or the table's owner, or a policy for it using (true)"))
 	}
 	return p, p.lookUpReferences(ctx, tx, name)
 }
