@@ -245,6 +245,15 @@ func (a *attempt) passes(err error) bool {
 	return fault == FaultUnavailable || fault == FaultStale
 }
 
+// own marks an error of the library's own statements that should pass, such as that of a lock: the attempt waits,
+// and nothing is lost by another try. err may be nil.
+func (a *attempt) own(err error) error {
+	if err != nil && a.passesSoon(err) {
+		return Transient(err)
+	}
+	return err
+}
+
 // pause waits. It reports false if the attempt must end first.
 func (a *attempt) pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
@@ -271,14 +280,9 @@ func (a *attempt) reclaim(ctx context.Context) error {
 		claim, err = q.RunHeld(ctx, a.claimed, a.config.Lease)
 		return err
 	})
-	if err != nil {
-		err = fmt.Errorf("look at the checkpoint: %w", err)
-	}
 	switch {
-	case err != nil && a.passesSoon(err):
-		return Transient(err) // nothing is lost by another look
 	case err != nil:
-		return err
+		return a.own(fmt.Errorf("look at the checkpoint: %w", err))
 	case claim == nil:
 		return ErrFenced
 	case claim.Run.CancelRequestedAt != nil:

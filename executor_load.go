@@ -71,7 +71,7 @@ func (l *firstLoad) run(ctx context.Context) (err error) {
 			l.now, err = l.a.control.Now(ctx)
 		}
 		if err != nil {
-			return fmt.Errorf("look at the ranges of the first load: %w", err)
+			return l.a.own(fmt.Errorf("look at the ranges of the first load: %w", err))
 		}
 		if ranges == nil {
 			if begun, err := l.begin(ctx); !begun || err != nil {
@@ -174,7 +174,7 @@ func (l *firstLoad) begin(ctx context.Context) (bool, error) {
 		return nil
 	})
 	if err != nil {
-		return false, fmt.Errorf("start the ranges of the first load: %w", err)
+		return false, l.a.own(fmt.Errorf("start the ranges of the first load: %w", err))
 	}
 	l.a.log.InfoContext(ctx, "dataflow: first load begins", slog.Int("ranges", len(ends)), slog.String("until", stored.PlaceText(end)))
 	l.client.hasStarted(ctx, flow)
@@ -290,7 +290,7 @@ func (l *firstLoad) again(ctx context.Context, failed []*Run) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("start ranges of the first load again: %w", err)
+		return l.a.own(fmt.Errorf("start ranges of the first load again: %w", err))
 	}
 	l.client.hasStarted(ctx, l.a.flow)
 	return nil
@@ -353,7 +353,7 @@ func (l *firstLoad) handOver(ctx context.Context) error {
 	})
 	if err != nil {
 		l.a.leaving.Store(false)
-		return err
+		return l.a.own(err)
 	}
 	l.a.run = next
 	return errSliceOver
@@ -369,7 +369,7 @@ func (l *firstLoad) endOthers(ctx context.Context, reason string) error {
 			ranges, err = cancelRanges(ctx, l.a.control, live, reason)
 		}
 		if err != nil {
-			return fmt.Errorf("cancel the ranges of an earlier first load: %w", err)
+			return l.a.own(fmt.Errorf("cancel the ranges of an earlier first load: %w", err))
 		}
 		l.client.tellCancelled(ctx, ranges)
 		switch {

@@ -89,7 +89,7 @@ func (w *batchWriter) keepLetters(ctx context.Context) error {
 	if err == nil {
 		w.kept = len(w.letters)
 	}
-	return err
+	return w.a.own(err)
 }
 
 // divisible reports whether parts of a batch may be written although the batch as a whole

@@ -136,7 +136,7 @@ func (w *batchWriter) lookForOpen(ctx context.Context) error {
 	for after, seen := "", 0; !w.open.loaded; {
 		letters, err := w.a.store.DeadLetterRecords(ctx, w.a.flow.ID, after, retryPage)
 		if err != nil {
-			return fmt.Errorf("look for open dead letters: %w", err)
+			return w.a.own(fmt.Errorf("look for open dead letters: %w", err))
 		}
 		for _, l := range letters {
 			w.open.add(l, w.identity)
@@ -186,7 +186,7 @@ func (w *batchWriter) resolveWritten(ctx context.Context, q Queries, s *step) er
 	}
 	if len(overtaken) > 0 {
 		if err := q.DeadLetterInsert(ctx, overtaken); err != nil {
-			return fmt.Errorf("keep dead letters: %w", err)
+			return w.a.own(fmt.Errorf("keep dead letters: %w", err))
 		}
 		s.letters = letters
 	}
@@ -227,7 +227,7 @@ func (w *batchWriter) resolve(ctx context.Context, q Queries, p *DeadLetterClose
 	p.FlowID, p.State, p.By, p.Reason = w.a.flow.ID, DeadLetterResolved, runText(w.a.run), reasonWritten
 	n, err := q.DeadLetterClose(ctx, p)
 	if err != nil {
-		return fmt.Errorf("resolve dead letters: %w", err)
+		return w.a.own(fmt.Errorf("resolve dead letters: %w", err))
 	}
 	if n > 0 {
 		w.a.log.InfoContext(ctx, "dataflow: dead letters are resolved, because their records were written since", slog.Int64("dead_letters", n))

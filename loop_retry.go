@@ -92,7 +92,7 @@ func (w *batchWriter) eachHeld(ctx context.Context, after, until int64, use func
 	for {
 		page, err := w.a.store.DeadLetterHeld(ctx, w.a.flow.ID, after, retryPage)
 		if err != nil {
-			return fmt.Errorf("look for dead letters to try again: %w", err)
+			return w.a.own(fmt.Errorf("look for dead letters to try again: %w", err))
 		}
 		more := len(page) == retryPage
 		if until > 0 {
@@ -162,7 +162,7 @@ func (w *batchWriter) endTries(ctx context.Context, q Queries, sinkKeys []string
 	}
 	n, err := q.DeadLetterSuperseded(ctx, &DeadLetterSupersededParams{FlowID: w.a.flow.ID, SinkKeys: sinkKeys, Before: before, Note: supersededNote})
 	if err != nil {
-		return fmt.Errorf("end the tries of dead letters: %w", err)
+		return w.a.own(fmt.Errorf("end the tries of dead letters: %w", err))
 	}
 	if n > 0 {
 		w.a.log.WarnContext(ctx, "dataflow: dead letters are not tried again, because records that were read later have written the same rows", slog.Int64("dead_letters", n))
@@ -296,7 +296,7 @@ func (p *retryPass) try(ctx context.Context, letters []*DeadLetterRecord) error 
 	default:
 		p.left = true
 		m := marks(err)
-		p.failed = append(p.failed, triedLetter{DeadLetterRecord: letters[0], err: err, passes: m.transient || m.after > 0})
+		p.failed = append(p.failed, triedLetter{DeadLetterRecord: letters[0], err: err, passes: m.transient || m.after > 0 || w.tooMuch(err)})
 	}
 	p.tried, p.last = true, letters[len(letters)-1].ID
 	return nil

@@ -84,7 +84,7 @@ func (w *batchWriter) replace(ctx context.Context, tx Tx, q Queries, s *step) er
 	claim, err := q.RunHeld(ctx, w.a.claimed, w.a.config.Lease)
 	switch {
 	case err != nil:
-		return fmt.Errorf("replace: look at the run: %w", err)
+		return w.a.own(fmt.Errorf("replace: look at the run: %w", err))
 	case claim == nil:
 		return ErrFenced
 	case claim.Run.CancelRequestedAt != nil:

@@ -163,16 +163,16 @@ func (s *store) Savepoint(ctx context.Context, tx dataflow.Tx, fn func() error) 
 		return dataflow.ErrTxMismatch
 	}
 	if _, err := own.Exec(ctx, "savepoint dataflow"); err != nil {
-		return fmt.Errorf("set savepoint: %w", err)
+		return inTheWay(fmt.Errorf("set savepoint: %w", err))
 	}
 	if err := fn(); err != nil {
 		if _, rerr := own.Exec(ctx, "rollback to savepoint dataflow; release savepoint dataflow"); rerr != nil {
-			return errors.Join(err, fmt.Errorf("roll back to savepoint: %w", rerr))
+			return dataflow.Transient(errors.Join(err, fmt.Errorf("roll back to savepoint: %w", rerr)))
 		}
 		return sqlstate.Explain(err)
 	}
 	if _, err := own.Exec(ctx, "release savepoint dataflow"); err != nil {
-		return fmt.Errorf("release savepoint: %w", err)
+		return inTheWay(fmt.Errorf("release savepoint: %w", err))
 	}
 	return nil
 }

@@ -26,10 +26,13 @@ type outcome struct {
 }
 
 // reject rolls back a failed COPY. It returns a nil error if the batch must be
-// written with arrays.
+// written with arrays. A part that was too much is divided further, in the same transaction.
 func (cp *copier) reject(ctx context.Context, conn *pgx.Conn, err error) (outcome, error) {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || !refusal(err) {
+	switch {
+	case sqlstate.Is(err, sqlstate.Batch):
+		return outcome{}, undone(err, conn.PgConn().Exec(ctx, backToBefore).Close())
+	case !errors.As(err, &pg) || !refusal(err):
 		return outcome{}, err
 	}
 	if err := conn.PgConn().Exec(ctx, backToBefore).Close(); err != nil {

@@ -132,7 +132,7 @@ func (s *fence) claim(ctx context.Context, flow string, fence int64) (json.RawMe
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), dataflow.ErrFenced)
 	case err != nil:
-		return nil, fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), err)
+		return nil, inTheWay(fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), err))
 	case state == nil:
 		return nil, nil //nolint:nilnil // nil means that nothing was written yet
 	default:
@@ -149,13 +149,13 @@ func (s *fence) ensureTable(ctx context.Context) error {
 	var there bool
 	err := s.pool.QueryRow(ctx, `select to_regclass('dataflow_sink_checkpoint') is not null`).Scan(&there)
 	if err != nil {
-		return fmt.Errorf("look for table dataflow_sink_checkpoint: %w", err)
+		return inTheWay(fmt.Errorf("look for table dataflow_sink_checkpoint: %w", err))
 	}
 	if !there {
 		// Two concurrent creations may collide in the catalog; then the table exists.
 		_, err := s.pool.Exec(ctx, CheckpointTable)
 		if err != nil && !sqlstate.Has(err, sqlstate.UniqueViolation, sqlstate.DuplicateTable) {
-			return fmt.Errorf("create the checkpoint table: %w: create it yourself: %s", err, CheckpointTable)
+			return inTheWay(fmt.Errorf("create the checkpoint table: %w: create it yourself: %s", err, CheckpointTable))
 		}
 	}
 	s.ready.Store(true)
@@ -231,7 +231,7 @@ func (s *fence) moving(ctx context.Context, flow string, fence int64, state json
 		tag, err := tx.Exec(ctx, `update dataflow_sink_checkpoint set state = $3, updated_at = now() where flow = $1 and fence = $2`,
 			flow, fence, storable(tx, state))
 		if err != nil {
-			return fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), err)
+			return inTheWay(fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), err))
 		}
 		if tag.RowsAffected() != 1 {
 			return fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), dataflow.ErrFenced)

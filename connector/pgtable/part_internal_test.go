@@ -34,7 +34,8 @@ func TestWritePartTx(t *testing.T) {
 	t.Parallel()
 	for _, upsert := range []bool{false, true} {
 		pool := setup(t, `create table other (id int primary key)`,
-			`create table facts (id bigint primary key, name varchar(5) not null check (name <> 'no'), cents int references other)`, `insert into facts values (-7, '', null)`)
+			`create function slow(name text) returns bool language plpgsql as $$ begin if name = 'slow' then raise 'as if' using errcode = '57014'; end if; return true; end $$`,
+			`create table facts (id bigint primary key, name varchar(5) not null check (name <> 'no') check (slow(name)), cents int references other)`, `insert into facts values (-7, '', null)`)
 		s := newSink[fact]("facts", upsert, []string{"id"})
 		inOneTx(t, pool, s, func(write func(...fact) error) {
 			next := int64(0)
@@ -50,6 +51,7 @@ func TestWritePartTx(t *testing.T) {
 				{"length", fact{Name: "longer"}, "22001", true},
 				{"reference", fact{Cents: new(int32(5))}, "23503", false},
 				{"key", fact{ID: -7}, "23505", true},
+				{"time", fact{Name: "slow"}, "57014", false},
 			} {
 				if c.bad.ID == 0 {
 					next++
@@ -69,7 +71,7 @@ func TestWritePartTx(t *testing.T) {
 			}
 			require.NoError(t, write(fact{ID: 1000}))
 		})
-		written := map[bool]string{false: "(12)", true: "(10)"}[upsert]
+		written := map[bool]string{false: "(14)", true: "(12)"}[upsert]
 		require.Equal(t, []string{written}, query(t, pool, `select count(*) from facts`))
 		require.Zero(t, s.to.refused.Load())
 	}

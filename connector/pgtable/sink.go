@@ -171,7 +171,7 @@ func (s *tableSink) write(ctx context.Context, tx pgx.Tx, rows reflect.Value, re
 	database := databaseOf(tx)
 	st, err := s.statement(ctx, tx, database)
 	if err != nil {
-		return err
+		return inTheWay(err)
 	}
 	if st.check == "" {
 		return s.writeWith(ctx, tx, st, rows, results, part)
@@ -293,15 +293,31 @@ var errAccepted = errors.New("the row is accepted")
 // error.
 func withSavepoint(ctx context.Context, tx pgx.Tx, fn func() error) error {
 	if _, err := tx.Exec(ctx, "savepoint dataflow_copy"); err != nil {
-		return err
+		return inTheWay(err)
 	}
 	if err := fn(); err != nil {
-		if _, undoErr := tx.Exec(ctx, backToBefore); undoErr != nil {
-			return errors.Join(err, undoErr)
-		}
-		return err
+		_, undoErr := tx.Exec(ctx, backToBefore)
+		return undone(err, undoErr)
 	}
 	_, err := tx.Exec(ctx, "release savepoint dataflow_copy")
+	return inTheWay(err)
+}
+
+// undone returns the error of a part that was to be undone. If that failed too, nothing more can be written in the
+// transaction: the attempt goes on at the last checkpoint.
+func undone(err, undoErr error) error {
+	if undoErr == nil {
+		return err
+	}
+	return dataflow.Transient(fmt.Errorf("undo a part that was refused (%s): %w", err.Error(), undoErr))
+}
+
+// inTheWay marks the error of a small statement that took too long: it waited for something, or somebody has cancelled
+// it. Fewer rows would not help. err may be nil.
+func inTheWay(err error) error {
+	if sqlstate.Is(err, sqlstate.Batch) {
+		return dataflow.Transient(err)
+	}
 	return err
 }
 

@@ -209,6 +209,34 @@ func TestFirstLoad(t *testing.T) {
 	})
 }
 
+// A statement of the first load that something holds up for a moment, such as a lock, is tried again. It costs no attempt.
+func TestFirstLoad_InTheWay(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"57014", "55P03", "40001"} {
+		t.Run(code, func(inner *testing.T) {
+			inner.Parallel()
+			t := migratedPostgres(inner)
+			l := newChanging(40)
+			client := t.registered(t.loads(l, dataflow.Heartbeat{BatchSize: 3}))
+			for _, sql := range []string{
+				`create sequence tries`,
+				`create function refuse() returns trigger language plpgsql as $$ begin
+					if nextval('tries') <= 2 then raise exception 'as if' using errcode = '` + code + `'; end if;
+					return new; end $$`,
+				`create trigger refuse before insert on dataflow_run for each row when (new.trigger = 'first_load') execute function refuse()`,
+			} {
+				require.NoError(t, t.exec(sql))
+			}
+			run, err := t.execute(client, "l")
+			require.NoError(t, err)
+			require.Equal(t, 1, run.Attempt)
+			require.Empty(t, run.Errors)
+			require.Greater(t, t.number(`select last_value from tries`), int64(2))
+			t.requireLoaded(client, l)
+		})
+	}
+}
+
 // Started clients share the ranges. With one worker, the run that waits lets the ranges work.
 func TestFirstLoad_Started(t *testing.T) {
 	t.Parallel()
