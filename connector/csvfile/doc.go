@@ -87,7 +87,8 @@
 // newer one. Files that were read may be removed, or compressed by gzip, which appends .gz to the
 // name. No pattern matches the files that
 // [AppendTo] and [WriteFiles] keep for themselves: names that end in ".checkpoint" or
-// ".lock", or begin with a dot and end in ".tmp".
+// ".lock", or begin with a dot and end in ".tmp". As in a shell, a wildcard matches no dot at the
+// beginning of a name.
 //
 // A compressed file is read again up to the cursor. [From] and [FromFunc] have no
 // cursor: every run reads from the beginning.

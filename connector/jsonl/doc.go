@@ -35,8 +35,9 @@
 // appended to that file, and then reads the later files, in the order of the bytes of
 // their names. Name new files by a time, or by a number with leading zeros, and do not
 // append to a file once there is a newer one. Files that were read may be removed, or
-// compressed by gzip, which appends .gz to the name. No pattern matches the files that [AppendTo] and [WriteFiles] keep for themselves: names
-// that end in ".checkpoint" or ".lock", or begin with a dot and end in ".tmp".
+// compressed by gzip, which appends .gz to the name. No pattern matches the files that [AppendTo] and [WriteFiles] keep for
+// themselves: names that end in ".checkpoint" or ".lock", or begin with a dot and end in ".tmp". As in a shell, a wildcard
+// matches no dot at the beginning of a name.
 //
 // The bytes before the cursor must not change. A read returns an error if the file was
 // cut, or if its last line or its first lines (1 KiB) were changed after they were read, as in

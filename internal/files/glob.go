@@ -65,6 +65,25 @@ func (p Place) glob(pattern string) ([]string, error) {
 	return names, nil
 }
 
+// hides reports whether a wildcard matches the dot with which the name of a file or directory begins. No shell lets it:
+// rsync writes to such a file until a copy is whole, macOS keeps attributes in some, and servers of files keep snapshots.
+func (p Place) hides(name string) bool {
+	pattern := path.Clean(p.name)
+	if !p.isFS {
+		pattern, name = path.Clean(filepath.ToSlash(p.name)), filepath.ToSlash(name)
+	}
+	patterns, names := strings.Split(pattern, "/"), strings.Split(name, "/")
+	if len(patterns) != len(names) { // a file system with patterns of its own
+		patterns, names = patterns[len(patterns)-1:], names[len(names)-1:]
+	}
+	for i, got := range names {
+		if strings.HasPrefix(got, ".") && !strings.HasPrefix(strings.TrimPrefix(patterns[i], `\`), ".") {
+			return true
+		}
+	}
+	return false
+}
+
 // mostPassed is the number of files, directly before the cursor's, at which [Place.Passed] looks. Each may be a
 // request to a server.
 const mostPassed = 1000

@@ -5,6 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -58,10 +61,11 @@ func TestPlace_ListBreaks(t *testing.T) {
 	}
 }
 
-// The list is that of filepath.Glob.
+// The list is that of filepath.Glob, without hidden files.
 func TestPlace_ListAsGlob(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	hidden := regexp.MustCompile(`(^|/)\.[^./]`)
 	for _, name := range []string{"a/x.csv", "a/y.csv", "b/x.csv", "b/[1].csv", "c", ".d/x.csv"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
@@ -73,13 +77,46 @@ func TestPlace_ListAsGlob(t *testing.T) {
 		require.NoError(t, err)
 		got, err := Glob(dir + "/" + pattern).List()
 		require.NoError(t, err, pattern)
-		require.ElementsMatch(t, want, got, pattern)
+		require.ElementsMatch(t, slices.DeleteFunc(want, hidden.MatchString), got, pattern)
 	}
 	for _, pattern := range []string{"/*", "*", "./*", "../files/*.go", "/"} {
 		want, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		got, err := Glob(pattern).List()
 		require.NoError(t, err, pattern)
-		require.ElementsMatch(t, want, got, pattern)
+		require.ElementsMatch(t, slices.DeleteFunc(want, hidden.MatchString), got, pattern)
+	}
+}
+
+// A wildcard matches no dot at the beginning of a name, as in a shell: rsync writes a copy to such a file first, and its
+// records would be read twice.
+func TestPlace_ListHidden(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	tree := fstest.MapFS{}
+	for _, name := range []string{"in/a.csv", "in/.a.csv.Xy12Zq", "in/._a.csv", ".snapshot/in/a.csv", ".snapshot/a.csv"} {
+		tree[name] = &fstest.MapFile{}
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+	}
+	for pattern, want := range map[string][]string{
+		"in/*":        {"in/a.csv"},
+		"in/?a.csv*":  nil,
+		"*/*.csv":     {"in/a.csv"},
+		"*/in/*":      nil,
+		"in/.*":       {"in/._a.csv", "in/.a.csv.Xy12Zq"},
+		`in/\.[_]*`:   {"in/._a.csv"},
+		".snap*/*/*":  {".snapshot/in/a.csv"},
+		".snapshot/*": {".snapshot/a.csv", ".snapshot/in"},
+	} {
+		for _, place := range []Place{FS(tree, pattern), FS(struct{ fs.FS }{tree}, pattern), Glob(dir + "/" + pattern), Glob(dir + "/./" + pattern)} {
+			names, err := place.List()
+			require.NoError(t, err)
+			for i, name := range names {
+				names[i] = strings.TrimPrefix(name, dir+"/")
+			}
+			require.Equal(t, want, append([]string(nil), names...), place.name)
+		}
 	}
 }

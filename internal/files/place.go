@@ -149,7 +149,7 @@ func (p Place) Describe() map[string]any {
 }
 
 // List returns the names of the files, sorted by their bytes. It leaves out the
-// files that this package writes for itself.
+// files that this package writes for itself, and hidden ones.
 func (p Place) List() ([]string, error) {
 	if !p.many {
 		return []string{p.name}, nil
@@ -158,7 +158,7 @@ func (p Place) List() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", p.name, err)
 	}
-	names = slices.DeleteFunc(names, isOwn)
+	names = slices.DeleteFunc(names, func(name string) bool { return isOwn(name) || p.hides(name) })
 	slices.Sort(names)
 	return names, nil
 }
