@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -193,7 +194,7 @@ func (a *Appender) first(flow string) (*checkpoint, error) {
 // requireWhole returns an error if the last line of an existing file has no line
 // break, so that nothing can be appended.
 func (a *Appender) requireWhole(c *checkpoint) error {
-	if c.Bytes == 0 || a.gzipped() {
+	if c.Bytes == 0 {
 		return nil
 	}
 	f, err := os.Open(a.part(c.Part))
@@ -202,13 +203,45 @@ func (a *Appender) requireWhole(c *checkpoint) error {
 	}
 	defer func() { _ = f.Close() }()
 	last := make([]byte, 1)
-	if _, err := f.ReadAt(last, c.Bytes-1); err != nil {
+	if a.gzipped() {
+		last, err = lastOfGzip(f)
+	} else {
+		_, err = f.ReadAt(last, c.Bytes-1)
+	}
+	if err != nil {
 		return err
 	}
 	if last[0] != '\n' {
 		return dataflow.Permanent(errors.New("its last line has no line break: add one, or use another path"))
 	}
 	return nil
+}
+
+// lastOfGzip returns the last byte of a compressed text, or a line break if it is empty. It reads the file to its end.
+func lastOfGzip(f *os.File) ([]byte, error) {
+	last, buf := []byte{'\n'}, make([]byte, chunk)
+	text, err := newMembers(f)
+	for err == nil {
+		var n int
+		if n, err = text.Read(buf); n > 0 {
+			last[0] = buf[n-1]
+		}
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return last, nil
+	case errors.Is(err, gzip.ErrHeader):
+		return nil, notGzip(f.Name())
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, gzip.ErrChecksum), errors.Is(err, errTrailing), errors.As(err, new(flate.CorruptInputError)):
+		return nil, dataflow.Permanent(fmt.Errorf("nothing can be appended to it, as it is no whole gzip file: use another path: %w", err))
+	default:
+		return nil, err
+	}
+}
+
+// notGzip is the error of a file whose name only says that it is compressed.
+func notGzip(name string) error {
+	return dataflow.Permanent(fmt.Errorf("%s is not compressed by gzip, as its name says: give the flow another path", name))
 }
 
 // tidy restores the file to what the checkpoint says.
@@ -258,7 +291,7 @@ func (a *Appender) requireHeader(f *os.File, length int64) error {
 		unpacked, err := gzip.NewReader(text)
 		switch {
 		case errors.Is(err, gzip.ErrHeader):
-			return dataflow.Permanent(fmt.Errorf("%s is not compressed by gzip, as its name says: give the flow another path", f.Name()))
+			return notGzip(f.Name())
 		case err != nil:
 			return err
 		}

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"crypto/rand"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,15 +17,13 @@ const tempSuffix = ".tmp"
 func WriteAtomic(path string, data []byte) (err error) {
 	dir, name := filepath.Split(path)
 	dir = filepath.Clean(dir)
-	f, err := os.CreateTemp(dir, "."+name+".*"+tempSuffix)
+	// The umask of the process counts, which os.CreateTemp does not heed.
+	f, err := os.OpenFile(filepath.Join(dir, "."+name+"."+rand.Text()[:12]+tempSuffix), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
 	write := func() error {
 		if _, err := f.Write(data); err != nil {
-			return err
-		}
-		if err := f.Chmod(0o644); err != nil {
 			return err
 		}
 		return f.Sync()
