@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -217,6 +218,56 @@ func TestSource_Continues(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, numbers(26, 40), ids)
 			require.Equal(t, []string{"", "after=10", "after=20", "after=25", "after=25", "after=25", "after=35"}, asked)
+		}
+	}
+}
+
+// A record that was read and then changed has left its page of a list that continues, and stands at the list's end. A
+// run that comes back to the page, after a crash, goes on there and reads the change.
+func TestSource_ContinuesChanged(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		for _, stop := range []int{1, 3, 4, 5, 6} {
+			type change struct {
+				ID  int `json:"id"`
+				Seq int `json:"note,string"`
+			}
+			changes := []change{{1, 1}, {2, 2}, {3, 3}, {4, 4}, {5, 5}, {6, 6}}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				after, _ := strconv.Atoi(req.URL.Query().Get("since"))
+				from := slices.IndexFunc(changes, func(c change) bool { return c.Seq > after })
+				if from < 0 {
+					from = len(changes)
+				}
+				to := min(from+3, len(changes))
+				if to > from {
+					after = changes[to-1].Seq
+				}
+				_ = json.NewEncoder(w).Encode(map[string]any{"results": append([]change{}, changes[from:to]...), "last_seq": strconv.Itoa(after), "pending": len(changes) - to})
+			}))
+			t.Cleanup(server.Close)
+			src := httpjson.Source[order](server.URL, &httpjson.Options{
+				Records: "results", Key: "id", Stream: stream,
+				Paging: httpjson.BodyCursor{Path: "last_seq", Param: "since", HasMore: "pending", Continues: true},
+			})
+			var at httpjson.Cursor
+			have := map[int]string{}
+			take := func(most int) {
+				for item, err := range src.Read(t.Context(), dataflow.Request[httpjson.Cursor]{From: at, Resumed: at != httpjson.Cursor{}}) {
+					require.NoError(t, err)
+					if at = item.Cursor; !item.Mark {
+						have[item.Value.ID] = item.Value.Note
+					}
+					if most--; most == 0 {
+						return
+					}
+				}
+			}
+			take(stop)
+			changes = append(slices.Delete(changes, stop-1, stop), change{stop, 7})
+			take(-1)
+			require.Len(t, have, 6, "stopped after %d", stop)
+			require.Equal(t, "7", have[stop], "stopped after %d", stop)
 		}
 	}
 }

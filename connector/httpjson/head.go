@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"slices"
 )
 
@@ -72,7 +73,7 @@ func (r *reading[T]) firstPage(ctx context.Context, look func(json.RawMessage) e
 		return nil
 	}
 	resp, err := r.openPage(ctx, at)
-	if err != nil {
+	if err != nil || resp.Status == http.StatusNotModified {
 		return err
 	}
 	defer func() { _ = resp.Stream.Close() }() // it was only read

@@ -101,7 +101,7 @@ type PageNumber struct {
 	// SizeParam is the parameter for Size. Empty means "per_page".
 	SizeParam string
 	// HasMore is the path of a value that is true while another page follows, such as
-	// "has_more". With "!" before it, the value is true on the last page, such as
+	// "has_more", or the number of records that follow. With "!" before it, the value is true on the last page, such as
 	// "!is_last". Empty, and a response without it, mean the first page without records.
 	HasMore string
 	// Pages is the path of the number of pages, such as "meta.total_pages". Empty means

@@ -250,13 +250,17 @@ func hasMore(got *Page, path string) (more, said bool, err error) {
 	if err != nil {
 		return false, false, nil //nolint:nilerr // the page does not say
 	}
-	switch text := httpcall.Text(value); strings.ToLower(text) {
-	case "", "false", "0":
+	text := httpcall.Text(value)
+	if n, err := strconv.ParseFloat(text, 64); err == nil { // the number of records that follow, as CouchDB's
+		return n > 0 != negated, true, nil
+	}
+	switch strings.ToLower(text) {
+	case "", "false":
 		return negated, true, nil
-	case "true", "1":
+	case "true":
 		return !negated, true, nil
 	default:
-		return false, false, fmt.Errorf("%s at %q is neither true nor false: check the path in Options.Paging", value, name)
+		return false, false, fmt.Errorf("%s at %q is neither true nor false, nor a number: check the path in Options.Paging", value, name)
 	}
 }
 

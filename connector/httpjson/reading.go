@@ -168,7 +168,7 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 	}
 	moved := !found
 	if moved && !r.seeking {
-		return r.seek(at), nil
+		return r.astray(at), nil
 	}
 	if !moved && at.Skip > len(p.records) {
 		return nil, dataflow.Permanent(fmt.Errorf("page %s has %d records, but %d were read: records were removed: set Options.Snapshot for a list that does not only grow", at.pageName(), len(p.records), at.Skip))
@@ -279,7 +279,7 @@ func (r *reading[T]) yieldPage(ctx context.Context, p *page, at Cursor) (more bo
 // before it.
 func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) (more bool, err error) {
 	key := r.s.key(record)
-	sum := hash(record, key)
+	sum := r.s.hash(record, key)
 	if len(r.known) > 0 && r.isKnown(record) {
 		return false, errKnown
 	}

@@ -175,6 +175,7 @@ func TestSource_HasMore(t *testing.T) {
 		"Cursor":  {httpjson.BodyCursor{Path: "c", HasMore: "m"}, []answer{page(1, 2, `,"m":true,"c":"a"`), page(3, 4, `,"m":false,"c":"b"`)}, 4, ""},
 		"Negated": {httpjson.BodyCursor{Path: "c", HasMore: "!last"}, []answer{page(1, 2, `,"last":false,"c":"a"`), page(3, 4, `,"last":true,"c":"b"`)}, 4, ""},
 		"Numbers": {httpjson.PageNumber{HasMore: "m"}, []answer{page(1, 2, `,"m":1`), page(1, 0, `,"m":1`), page(3, 4, `,"m":0`)}, 4, ""},
+		"Left":    {httpjson.BodyCursor{Path: "c", HasMore: "m"}, []answer{page(1, 2, `,"m":12,"c":"a"`), page(3, 4, `,"m":0,"c":"b"`)}, 4, ""},
 		"Pages":   {httpjson.PageNumber{Pages: "p"}, []answer{page(1, 2, `,"p":2`), page(3, 4, `,"p":2`)}, 4, ""},
 		"Total":   {httpjson.Offset{Limit: 2, Total: "t"}, []answer{page(1, 2, `,"t":4`), page(3, 4, `,"t":4`)}, 4, ""},
 		"Capped":  {httpjson.Offset{Total: "t"}, []answer{page(1, 2, `,"t":3`), page(3, 3, `,"t":3`)}, 3, ""},

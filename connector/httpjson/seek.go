@@ -83,7 +83,16 @@ func fits(page []int64, i int, last [3]int64, k int) bool {
 	return i == 0 || k+1 == len(last) || last[k+1] == 0 || page[i-1] == last[k+1] || !slices.Contains(page, last[k+1])
 }
 
-func (r *reading[T]) hash(record json.RawMessage) int64 { return hash(record, r.s.key(record)) }
+func (r *reading[T]) hash(record json.RawMessage) int64 { return r.s.hash(record, r.s.key(record)) }
+
+// hash is the hash by which a record is found again. Where a record comes again once it was changed, it has the text: the
+// changed one may stand at the same place, and was not read.
+func (s *source[T]) hash(record json.RawMessage, key string) int64 {
+	if continues(s.opts.Paging) {
+		key = ""
+	}
+	return hash(record, key)
+}
 
 // mark is the hash by which a later run knows a record. With NewestFirst, Since and Key it has the time too: a record
 // that was changed is not the one that is known.
@@ -107,6 +116,17 @@ func (r *reading[T]) isKnown(record json.RawMessage) bool {
 	}
 	t, err := r.s.opts.Since.of(record)
 	return err != nil || r.until.IsZero() || !t.After(r.until)
+}
+
+// astray goes on after a page that does not have the last record where the cursor says. Where the last page names the
+// place that a later run begins with, a page has what comes after its name: a record that has left it was changed and
+// comes again, or was removed. So all of such a page is read again, and any other list is searched.
+func (r *reading[T]) astray(at Cursor) *Cursor {
+	if !continues(r.s.opts.Paging) {
+		return r.seek(at)
+	}
+	at.Skip = 0
+	return r.anew(at)
 }
 
 // seek looks for the last record in the rest of a list with NewestFirst, where later records

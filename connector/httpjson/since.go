@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -20,7 +21,7 @@ import (
 // refused.
 type Since struct {
 	// Path is the path of the time in a record, such as "updated_at". The time is RFC 3339,
-	// a date, or the seconds or milliseconds since 1970. Required.
+	// a date, the seconds or milliseconds since 1970, or as in "/Date(1573755038314)/". Required.
 	Path string
 	// Param is the parameter, such as "updated_since". See [Request.Set]. Empty sends none:
 	// this is for [NewestFirst], which then stops at the first record before the time.
@@ -112,6 +113,17 @@ func (s *Since) of(record json.RawMessage) (time.Time, error) {
 		return time.Time{}, err
 	}
 	text := httpcall.Text(value)
+	if ms, ok := strings.CutPrefix(text, "/Date("); ok { // the milliseconds, and perhaps a zone that changes nothing
+		text, _, _ = strings.Cut(strings.TrimSuffix(ms, ")/"), "+")
+		if i := strings.LastIndexByte(text, '-'); i > 0 {
+			text = text[:i]
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n >= lastMilli || n <= -lastMilli {
+			return time.Time{}, errors.New("it is not a time")
+		}
+		return time.UnixMilli(n).UTC(), nil
+	}
 	if n, err := strconv.ParseFloat(text, 64); err == nil {
 		if !(math.Abs(n) < lastMilli) { // NaN, an infinity, or microseconds
 			return time.Time{}, errors.New("it is not a time: use seconds or milliseconds since 1970")

@@ -66,6 +66,29 @@ func TestSource_SinceForm(t *testing.T) {
 	require.Equal(t, []string{"7", "1795600830"}, got)
 }
 
+// A time may be written as ASP.NET once did, as by Xero and SAP. Its zone does not change the milliseconds.
+func TestSource_SinceDate(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`/Date(1573755038314)/`: "2019-11-14T18:10:38.314Z", `/Date(1573755038314+0100)/`: "2019-11-14T18:10:38.314Z",
+		`/Date(1573755038314-0500)/`: "2019-11-14T18:10:38.314Z", `/Date(-1000+0000)/`: "1969-12-31T23:59:59Z",
+	} {
+		a := newAPI(nil)
+		a.before = func(int, *http.Request) answer { return reply(200, nil, `[{"id":1,"at":"`+text+`"}]`) }
+		src := httpjson.Source[order]("https://api.test/", &httpjson.Options{Client: a.client(), Since: &httpjson.Since{Path: "at", Param: "since"}})
+		_, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, want, at.High)
+	}
+	for _, text := range []string{`/Date()/`, `/Date(x)/`, `/Date(1573755038314123)/`} {
+		a := newAPI(nil)
+		a.before = func(int, *http.Request) answer { return reply(200, nil, `[{"id":1,"at":"`+text+`"}]`) }
+		src := httpjson.Source[order]("https://api.test/", &httpjson.Options{Client: a.client(), Since: &httpjson.Since{Path: "at", Param: "since"}})
+		_, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.ErrorContains(t, err, "no record of", text)
+	}
+}
+
 // A path that no record has is an error, and not a run that reads everything each time.
 func TestSource_SinceWrongPath(t *testing.T) {
 	t.Parallel()

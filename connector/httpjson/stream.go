@@ -31,6 +31,8 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 			return nil, r.end(at, "")
 		}
 		return nil, err
+	case resp.Status == http.StatusNotModified: // Since or Options.Header has asked for changes only
+		return nil, nil //nolint:nilnil // nil means the end
 	case resp.Status == http.StatusNoContent:
 		_ = resp.Stream.Close() // it is empty
 		return r.streamEnd(at, &page{}, resp, nil)
@@ -67,7 +69,7 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 	case errors.Is(err, errEnough):
 		return nil, nil //nolint:nilnil // nil means the end
 	case errors.Is(err, errMoved):
-		return r.seek(began), nil
+		return r.astray(began), nil
 	case errors.Is(err, errInserted):
 		return r.inserted(at)
 	case errors.Is(err, errKnown):
@@ -77,7 +79,7 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 	case err != nil:
 		return nil, r.s.unreadableStream(at, err)
 	case count < began.Skip:
-		return r.seek(began), nil
+		return r.astray(began), nil
 	}
 	p.count, p.rest = count, p.envelope
 	r.records += count

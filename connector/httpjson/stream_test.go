@@ -123,6 +123,28 @@ func TestSource_StreamPages(t *testing.T) {
 	require.Empty(t, ids)
 }
 
+// A stream of what has changed since a time may be unchanged: 304.
+func TestSource_StreamUnchanged(t *testing.T) {
+	t.Parallel()
+	a := newAPI(nil)
+	a.before = func(_ int, req *http.Request) answer {
+		if req.Header.Get("If-Modified-Since") != "" {
+			return reply(http.StatusNotModified, nil, "")
+		}
+		return reply(200, map[string]string{"Date": "Sat, 28 Nov 2026 10:00:00 GMT"}, `[{"id":1,"at":"2026-11-28T09:00:00Z"}]`)
+	}
+	src := httpjson.Source[order]("https://api.test/", &httpjson.Options{Client: a.client(), Stream: true, Since: &httpjson.Since{
+		Path: "at", Param: "header:If-Modified-Since", Format: func(t time.Time) string { return t.Format(http.TimeFormat) },
+	}})
+	ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, []int{1}, ids)
+	ids, again, err := read(t.Context(), t, src, at)
+	require.NoError(t, err)
+	require.Empty(t, ids)
+	require.Equal(t, at, again)
+}
+
 // JSON lines: a bad line is a bad record, and a line that is cut off is tried again.
 func TestSource_Lines(t *testing.T) {
 	t.Parallel()
