@@ -1,8 +1,10 @@
 package httpjson_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -269,6 +271,41 @@ func TestSource_ContinuesChanged(t *testing.T) {
 			require.Len(t, have, 6, "stopped after %d", stop)
 			require.Equal(t, "7", have[stop], "stopped after %d", stop)
 		}
+	}
+}
+
+// If none of the last records is on its page any more, the others come again. They count as read again, and the log says so.
+func TestSource_ContinuesAgain(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		var logs bytes.Buffer
+		body := `{"d":[{"id":1},{"id":2},{"id":3},{"id":4},{"id":5},{"id":6}],"more":false}`
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, body) }))
+		t.Cleanup(server.Close)
+		src := httpjson.Source[order](server.URL, &httpjson.Options{
+			Records: "d", Key: "id", Stream: stream, Logger: slog.New(slog.NewTextHandler(&logs, nil)),
+			Paging: httpjson.BodyCursor{Path: "next", HasMore: "more", Continues: true, Optional: true},
+		})
+		var at httpjson.Cursor
+		var again, fresh []int
+		for _, most := range []int{5, 9} {
+			for item, err := range src.Read(t.Context(), dataflow.Request[httpjson.Cursor]{From: at, Resumed: at != httpjson.Cursor{}}) {
+				require.NoError(t, err)
+				at = item.Cursor
+				if item.Again {
+					again = append(again, item.Value.ID)
+				} else if !item.Mark {
+					fresh = append(fresh, item.Value.ID)
+				}
+				if most--; most == 0 {
+					break
+				}
+			}
+			body = `{"d":[{"id":1},{"id":2},{"id":6},{"id":3,"note":"b"},{"id":4,"note":"b"},{"id":5,"note":"b"}],"more":false}`
+		}
+		require.Equal(t, []int{1, 2}, again)
+		require.Equal(t, []int{1, 2, 3, 4, 5, 6, 3, 4, 5}, fresh)
+		require.Contains(t, logs.String(), "a record that was read has left its page")
 	}
 }
 

@@ -39,11 +39,13 @@ type reading[T any] struct {
 	// warnedCut is true after a warning of a response that may have been cut.
 	warnedCut bool
 
-	seeking   bool           // the last record that was read is not found yet
-	passing   int64          // records that were passed while seeking
-	previous  int64          // the hash of the previous record of a stream, while seeking
-	restarted bool           // this read began again
-	again     []int64        // records that are skipped where the read continues
+	seeking   bool    // the last record that was read is not found yet
+	passing   int64   // records that were passed while seeking
+	previous  int64   // the hash of the previous record of a stream, while seeking
+	restarted bool    // this read began again
+	again     []int64 // records that are skipped where the read continues
+	twice     int     // at most so many first records of the page twiceOn are read again
+	twiceOn   string
 	known     map[int64]bool // records at which a list with NewestFirst ends
 	until     time.Time      // before which records are known; zero: not by time
 	high      time.Time
@@ -294,6 +296,7 @@ func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) 
 	if known {
 		return false, errKnown
 	}
+	again = again || at.Page == r.twiceOn && i < r.twice
 	if !r.s.opts.Snapshot {
 		at.Last = after(at.Last, sum)
 	}

@@ -120,11 +120,18 @@ func (r *reading[T]) isKnown(record json.RawMessage) bool {
 
 // astray goes on after a page that does not have the last record where the cursor says. Where the last page names the
 // place that a later run begins with, a page has what comes after its name: a record that has left it was changed and
-// comes again, or was removed. So all of such a page is read again, and any other list is searched.
+// comes again, or was removed. So all of such a page is read again, which the log and ReadAgain tell, and any other list is searched.
 func (r *reading[T]) astray(at Cursor) *Cursor {
 	if !continues(r.s.opts.Paging) {
 		return r.seek(at)
 	}
+	r.twice, r.twiceOn = at.Skip, at.Page
+	for _, gone := range at.Last {
+		if gone != 0 {
+			r.twice--
+		}
+	}
+	r.s.opts.Logger.Warn("dataflow: httpjson: a record that was read has left its page, because it was changed or removed; all of the page is read again", slog.String("page", at.pageName()), slog.Int("records", at.Skip), slog.String("url", bare(r.s.address)))
 	at.Skip = 0
 	return r.anew(at)
 }
