@@ -2,6 +2,7 @@ package httpjson_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -92,10 +93,16 @@ func TestChanges_CameBack(t *testing.T) {
 	}
 }
 
-// A page of changes that is as it was is continued after the last record that was read.
+// A page of changes that is as it was is continued after the last record that was read, also if the API names another place after
+// it each time.
 func TestChanges_Continued(t *testing.T) {
 	t.Parallel()
-	server := changing(t, map[string]string{"/": `{"value":[{"id":1},{"id":2}],"later":"/1"}`, "/1": `{"value":[{"id":3},{"id":4},{"id":5}],"later":"/1"}`})
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		asked++
+		_, _ = fmt.Fprintf(w, map[string]string{"/": `{"value":[{"id":1},{"id":2}],"later":"/1?%d"}`, "/1": `{"value":[{"id":3},{"id":4},{"id":5}],"later":"/2?%d"}`, "/2": `{"value":[],"later":"/2?%d"}`}[req.URL.Path], asked)
+	}))
+	t.Cleanup(server.Close)
 	src := httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", Key: "id", Paging: httpjson.NextURL{Path: "next", Later: "later"}, Logger: quiet})
 	_, at, err := versions(t, src, httpjson.Cursor{}, -1)
 	require.NoError(t, err)
@@ -109,17 +116,36 @@ func TestChanges_Continued(t *testing.T) {
 	}
 }
 
+// The place of the changes is a link: a secret of the source's address is not kept in the cursor, and may be changed.
+func TestChanges_Secret(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"value":[],"later":"/?api_key=%s&at=1"}`, req.URL.Query().Get("api_key"))
+	}))
+	t.Cleanup(server.Close)
+	var at httpjson.Cursor
+	for _, key := range []string{"first", "second"} {
+		src := httpjson.Source[record](server.URL+"?api_key="+key, &httpjson.Options{Records: "value", Paging: httpjson.NextURL{Path: "next", Later: "later"}, Logger: quiet})
+		var err error
+		_, at, err = versions(t, src, at, -1)
+		require.NoError(t, err)
+		require.Contains(t, at.Page, "at=1")
+		require.NotContains(t, at.Page, key)
+	}
+}
+
 // A run that ended after the last record, and before the place of the changes was stored, finds that place again, though the page is as it was.
 func TestChanges_Unchanged(t *testing.T) {
 	t.Parallel()
-	for _, paging := range []httpjson.Paging{httpjson.NextURL{Path: "next", Later: "later"}, httpjson.NextURL{Path: "later", HasMore: "more", Continues: true}} {
+	for _, paging := range []httpjson.Paging{httpjson.NextURL{Path: "next", Later: "later"}, httpjson.NextURL{Path: "later", HasMore: "more", Continues: true}, httpjson.BodyCursor{Path: "next", Later: "later"}} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			w.Header().Set("ETag", `"`+req.URL.Path+`"`)
-			if req.Header.Get("If-None-Match") == `"`+req.URL.Path+`"` {
+			place := cmp.Or(req.URL.Query().Get("cursor"), req.URL.Path)
+			w.Header().Set("ETag", `"`+place+`"`)
+			if req.Header.Get("If-None-Match") == `"`+place+`"` {
 				w.WriteHeader(http.StatusNotModified)
 				return
 			}
-			_, _ = fmt.Fprint(w, map[string]string{"/": `{"value":[{"id":1}],"later":"/1","more":false}`, "/1": `{"value":[{"id":2}],"later":"/1","more":false}`}[req.URL.Path])
+			_, _ = fmt.Fprint(w, map[string]string{"/": `{"value":[{"id":1}],"later":"/1","more":false}`, "/1": `{"value":[{"id":2}],"later":"/1","more":false}`}[place])
 		}))
 		t.Cleanup(server.Close)
 		src := httpjson.Source[record](server.URL, &httpjson.Options{Records: "value", Key: "id", Paging: paging, Logger: quiet})
@@ -275,23 +301,33 @@ func TestChanges_NoContent(t *testing.T) {
 	}
 }
 
-// Without Later, the log says once that no run will see the changes.
+// Without Later, the log says that no run will see the changes. With it, or for a list that is read as a whole each time, it says
+// nothing, also of a page that is full and has no other one after it.
 func TestChanges_NotAskedFor(t *testing.T) {
 	t.Parallel()
-	for page, snapshot := range map[string]bool{`"@odata.deltaLink":"/1"`: false, `"@odata.deltaLink": "/1"`: true, `"@odata.deltaLink":null`: false} {
-		server := changing(t, map[string]string{"/": `{"value":[{"id":1}],` + page + `}`})
-		var logs bytes.Buffer
-		src := httpjson.Source[record](server.URL, &httpjson.Options{
-			Records: "value", Snapshot: snapshot, Paging: httpjson.NextURL{Path: "@odata.nextLink", Optional: true}, Logger: slog.New(slog.NewTextHandler(&logs, nil)),
+	for name, c := range map[string]struct {
+		body     string
+		opts     httpjson.Options
+		warnings int
+	}{
+		"Not":      {`"@odata.deltaLink":"/1"`, httpjson.Options{Paging: httpjson.NextURL{Path: "@odata.nextLink", Optional: true}}, 1},
+		"Null":     {`"@odata.deltaLink":null`, httpjson.Options{Paging: httpjson.NextURL{Path: "@odata.nextLink", Optional: true}}, 0},
+		"Snapshot": {`"@odata.deltaLink":"/1"`, httpjson.Options{Paging: httpjson.NextURL{Path: "@odata.nextLink", Optional: true}, Snapshot: true}, 0},
+		"Later":    {`"@odata.deltaLink":"/1"`, httpjson.Options{Paging: httpjson.NextURL{Path: "@odata.nextLink", Later: "@odata.deltaLink"}}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := changing(t, map[string]string{"/": `{"value":[{"id":1}],` + c.body + `}`})
+			var logs bytes.Buffer
+			c.opts.Records, c.opts.Logger = "value", slog.New(slog.NewTextHandler(&logs, nil))
+			_, _, err := versions(t, httpjson.Source[record](server.URL+"?$top=1", &c.opts), httpjson.Cursor{}, -1)
+			require.NoError(t, err)
+			require.Equal(t, c.warnings, strings.Count(logs.String(), "\n"), logs.String())
+			if c.warnings > 0 {
+				require.Contains(t, logs.String(), "no later run asks there: set Later of NextURL or BodyCursor to it, or Options.Snapshot")
+				require.Contains(t, logs.String(), "path=@odata.deltaLink")
+			}
 		})
-		_, _, err := versions(t, src, httpjson.Cursor{}, -1)
-		require.NoError(t, err)
-		if snapshot || strings.Contains(page, "null") {
-			require.Empty(t, logs.String())
-			continue
-		}
-		require.Contains(t, logs.String(), "no later run asks there: set Later of NextURL or BodyCursor to it, or Options.Snapshot")
-		require.Contains(t, logs.String(), "path=@odata.deltaLink")
 	}
 }
 
