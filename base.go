@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -98,9 +99,39 @@ type trouble struct {
 	since time.Time
 	said  time.Time
 	times int
+	limit time.Duration // for the next look, if one got no answer in time
 }
 
 const troubleEach = 10 * time.Second
+
+// looks returns what does the looks of a loop.
+func looks(ctx context.Context, b base) (do func(what string, look func(ctx context.Context) error)) {
+	t := make(troubles)
+	return func(what string, look func(ctx context.Context) error) { t.try(ctx, b, what, look) }
+}
+
+// try does a look of a loop, and notes whether it worked. A server or a network may fall silent without an error, so a
+// look ends after two leases. The server may also be slow: each look that ends so lets the next one take twice as long.
+func (t troubles) try(ctx context.Context, b base, what string, look func(ctx context.Context) error) {
+	limit := 2 * b.config.Lease
+	if before := t[what]; before != nil {
+		limit = max(limit, before.limit)
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := look(limited)
+	silent := err != nil && limited.Err() != nil && ctx.Err() == nil
+	if silent {
+		err = fmt.Errorf("the database has not answered within %s: its server or the network may be silent: %w", limit, err)
+		if r, ok := b.store.(Reconnector); ok {
+			r.Reconnect()
+		}
+	}
+	t.note(ctx, b, what, err)
+	if silent {
+		t[what].limit = min(2*limit, longestLook)
+	}
+}
 
 // note notes whether something worked. What fails because ctx has ended is no trouble.
 func (t troubles) note(ctx context.Context, b base, what string, err error) {

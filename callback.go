@@ -60,17 +60,19 @@ func (c *callbacks) poll(ctx context.Context) {
 	renew := time.NewTicker(callbackRenewed)
 	defer renew.Stop()
 	freed := make(chan struct{}, 1)
-	trouble := make(troubles)
-	warn := func(what string, err error) { trouble.note(ctx, c.base, what, err) }
+	do := looks(ctx, c.base)
+	look := func(looking context.Context) error {
+		_, err := c.begin(ctx, looking, freed)
+		return err
+	}
 	for {
-		_, err := c.begin(ctx, freed)
-		warn("looking for ended runs", err)
+		do("looking for ended runs", look)
 		select {
 		case <-ended:
 		case <-freed:
 		case <-next.C:
 		case <-renew.C:
-			warn("keeping the ends of runs", c.keep(ctx))
+			do("keeping the ends of runs", c.keep)
 		case <-c.gate.stopping:
 			return
 		case <-ctx.Done():
@@ -88,7 +90,7 @@ func (c *callbacks) all(ctx context.Context) {
 		return
 	}
 	for ctx.Err() == nil {
-		calls, err := c.begin(ctx, nil)
+		calls, err := c.begin(ctx, ctx, nil)
 		if err != nil {
 			c.log.WarnContext(ctx, "dataflow: looking for ended runs failed; the next tick tries again", slog.String(logError, err.Error()))
 		}
@@ -100,8 +102,8 @@ func (c *callbacks) all(ctx context.Context) {
 }
 
 // begin begins to tell of as many ends as there are places, and returns what waits for that, nil
-// if there are none. freed gets a signal when a place is free again.
-func (c *callbacks) begin(ctx context.Context, freed chan struct{}) (*sync.WaitGroup, error) {
+// if there are none. looking limits the look for them, and ctx the calls. freed gets a signal when a place is free again.
+func (c *callbacks) begin(ctx, looking context.Context, freed chan struct{}) (*sync.WaitGroup, error) {
 	c.mu.Lock()
 	free := callbackPlaces - c.calls
 	c.mu.Unlock()
@@ -109,7 +111,7 @@ func (c *callbacks) begin(ctx context.Context, freed chan struct{}) (*sync.WaitG
 		return nil, nil //nolint:nilnil // documented: there are none
 	}
 	defer c.gate.leave()
-	tries, err := c.store.CallbackTake(ctx, &CallbackTakeParams{FlowIDs: c.flows.ids(), Lease: callbackLease, Limit: free})
+	tries, err := c.store.CallbackTake(looking, &CallbackTakeParams{FlowIDs: c.flows.ids(), Lease: callbackLease, Limit: free})
 	if len(tries) == 0 {
 		return nil, err
 	}

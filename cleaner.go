@@ -57,7 +57,11 @@ func (c *cleaner) poll(ctx context.Context) {
 
 // round cleans up if that is due and no other process does it.
 func (c *cleaner) round(ctx context.Context) error {
-	take := func() (bool, error) { return c.store.UpkeepTake(ctx, cleanupTask, c.config.ID, cleanupLease) }
+	take := func() (bool, error) {
+		limited, cancel := context.WithTimeout(ctx, cleanupLease) // a server may fall silent
+		defer cancel()
+		return c.store.UpkeepTake(limited, cleanupTask, c.config.ID, cleanupLease)
+	}
 	if ok, err := take(); err != nil || !ok {
 		return err
 	}

@@ -143,6 +143,13 @@ type Notifier interface {
 	Listen(ctx context.Context, ready func(), woken func(flowID int64)) error
 }
 
+// Reconnector is the power of a [Store] to leave connections whose server has fallen silent, after a statement got no
+// answer in time. New ones may reach a server that answers.
+type Reconnector interface {
+	// Reconnect closes the connections, those in use once they are given back. It waits for nothing.
+	Reconnect()
+}
+
 // CheckpointCommitter is the power of a [Store] to send a transaction's checkpoint
 // together with its commit, while another transaction already works. Without it, they
 // are sent one after the other, in one transaction at a time.

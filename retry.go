@@ -176,6 +176,9 @@ func (f *Flow) readTimeout() time.Duration {
 	}
 }
 
+// longestLook is the most that a look of a started client's loop may take. The first may take two leases.
+const longestLook = 10 * time.Minute
+
 // silenceTold is after how much silence of its source a run says so.
 const silenceTold = 10 * time.Second
 

@@ -198,8 +198,7 @@ func (w *worker) poll(ctx context.Context) {
 	defer w.presence.sayGone(ctx)
 	w.polling.Store(true)
 	defer w.polling.Store(false)
-	trouble := make(troubles)
-	do := func(what string, do func(ctx context.Context) error) { trouble.note(ctx, w.base, what, do(ctx)) }
+	do := looks(ctx, w.base)
 	var stranded, crowded pace
 	rescue := func(ctx context.Context) error {
 		_, err := w.rescuer.rescue(ctx)
@@ -208,12 +207,15 @@ func (w *worker) poll(ctx context.Context) {
 	fired := &fired{}
 	fire := func(ctx context.Context) (err error) {
 		fired, err = w.schedule.fireDue(ctx, fireBefore, fired.left)
-		return errors.Join(err, crowded.do(w.now, 0, w.config.Lease, func() error { return w.schedule.cancelOthers(ctx) }))
+		err = errors.Join(err, crowded.do(w.now, 0, w.config.Lease, func() error { return w.schedule.cancelOthers(ctx) }))
+		wait, nextErr := w.untilNext(ctx, fired)
+		next.Reset(wait)
+		return errors.Join(err, nextErr)
 	}
 	var freed, room <-chan struct{} // nil: no run waits for a place, for connections
-	takeUp := func(ctx context.Context) error {
+	takeUp := func(looking context.Context) error {
 		freed, room = nil, w.pools.freed()
-		left, full, err := w.takeUp(ctx)
+		left, full, err := w.takeUp(ctx, looking)
 		if left {
 			freed = w.freed
 		}
@@ -228,7 +230,6 @@ func (w *worker) poll(ctx context.Context) {
 	for due := true; ; {
 		if due {
 			do("looking for due ticks", fire)
-			next.Reset(w.untilNext(ctx, fired))
 		}
 		do("looking for flows that follow others", w.follow)
 		do("looking for due runs", takeUp)
@@ -344,18 +345,18 @@ func (w *worker) listen(ctx context.Context) {
 // untilNext returns how long the loop may sleep before it looks for ticks again: until the next
 // tick, for a PollInterval at most. After a failure it is a PollInterval, so that a flow that
 // cannot be handled does not keep the loop busy.
-func (w *worker) untilNext(ctx context.Context, f *fired) time.Duration {
+func (w *worker) untilNext(ctx context.Context, f *fired) (time.Duration, error) {
 	switch view := w.flows.view(); {
 	case f.left != nil:
-		return 0
+		return 0, nil
 	case len(f.failed) > 0 || f.until.IsZero():
-		return w.config.PollInterval
+		return w.config.PollInterval, nil
 	default:
 		d, ok, err := w.store.FlowNext(ctx, view.ids, f.until)
 		if err != nil || !ok {
-			return w.config.PollInterval
+			return w.config.PollInterval, err
 		}
-		return min(max(d, tickSoonest), w.config.PollInterval)
+		return min(max(d, tickSoonest), w.config.PollInterval), nil
 	}
 }
 

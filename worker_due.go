@@ -18,8 +18,9 @@ func (w *worker) full(run *Run) error {
 }
 
 // takeUp starts to work due runs while there is room, and does not wait for them. It reports
-// whether it left any for lack of a place, or because a pool was full.
-func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
+// whether it left any for lack of a place, or because a pool was full. looking limits the look
+// for them, and ctx their work.
+func (w *worker) takeUp(ctx, looking context.Context) (left, full bool, err error) {
 	drain(w.freed) // what they tell, the following sees
 	drain(w.ended)
 	drain(w.woken)
@@ -27,7 +28,7 @@ func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
 	after, places := Due{}, w.room()
 	for places > 0 {
 		limit := min(maxPage, max(100, 4*places))
-		due, last, err := w.due(ctx, after, limit)
+		due, last, err := w.due(looking, after, limit)
 		if err != nil {
 			return false, false, err
 		}
@@ -47,7 +48,7 @@ func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
 				continue
 			}
 			if reason := w.full(run); reason != nil {
-				w.pools.tell(ctx, run, reason)
+				w.pools.tell(looking, run, reason)
 				full = true
 				continue
 			}

@@ -127,6 +127,9 @@ func (s *server) resetAll() {
 	s.reset = make(chan struct{})
 }
 
+// Reconnect implements dataflow.Reconnector. Each connection of the pool may lead to the silent server.
+func (s *store) Reconnect() { s.pool.resetAll() }
+
 // nextReset returns a channel that is closed when the connections are closed again.
 func (s *server) nextReset() <-chan struct{} {
 	s.mu.Lock()

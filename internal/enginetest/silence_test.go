@@ -27,6 +27,7 @@ type quietProxy struct {
 
 	mu     sync.Mutex // guards the fields below
 	budget int        // how many bytes of answers it still forwards; negative: all
+	hushed int        // so many of the connections are silent for good
 	conns  []net.Conn
 }
 
@@ -69,17 +70,18 @@ func (p *quietProxy) serve() {
 		}
 		p.mu.Lock()
 		p.conns = append(p.conns, client, server)
+		number := len(p.conns)
 		p.mu.Unlock()
 		go func() {
 			_, _ = io.Copy(server, client)
 			_ = server.Close()
 		}()
-		go p.answer(client, server)
+		go p.answer(number, client, server)
 	}
 }
 
 // answer forwards the server's answers while there is a budget.
-func (p *quietProxy) answer(client, server net.Conn) {
+func (p *quietProxy) answer(number int, client, server net.Conn) {
 	b := make([]byte, 4096)
 	for {
 		n, err := server.Read(b)
@@ -88,7 +90,7 @@ func (p *quietProxy) answer(client, server net.Conn) {
 			return
 		}
 		p.mu.Lock()
-		silent := p.budget == 0
+		silent := p.budget == 0 || number <= p.hushed
 		if p.budget > 0 {
 			p.budget = max(p.budget-n, 0)
 		}
@@ -107,6 +109,13 @@ func (p *quietProxy) silentAfter(bytes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.budget = bytes
+}
+
+// hush silences the connections that there are.
+func (p *quietProxy) hush() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hushed = len(p.conns)
 }
 
 func (p *quietProxy) close() {
@@ -189,6 +198,32 @@ func TestSilence_Network(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestSilence_Client has the connections of a started client go silent, as when a firewall forgets them or a server
+// vanishes. Its loop finds that out, and goes on with new ones.
+func TestSilence_Client(t *testing.T) {
+	t.Parallel()
+	pool := template.Postgres(t)
+	direct := onPool(t, pool)
+	direct.table("numbers")
+	proxy, far := throughProxy(t, pool, 4)
+	logs := newLogs()
+	flow := flowTo("numbers", 30, dataflow.Identity[int](), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{}})
+	client, err := dataflow.NewClient(dataflowpgx.New(far), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: logs.logger(), Lease: time.Second, PollOnly: true})
+	require.NoError(t, err)
+	require.NoError(t, client.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, client.Stop(context.WithoutCancel(t.Context()))) })
+
+	proxy.hush()
+	other := direct.client(nil)
+	run, err := other.Enqueue(t.Context(), "numbers", nil)
+	require.NoError(t, err)
+	run, err = other.Wait(t.Context(), run.ID)
+	require.NoError(t, err)
+	require.Equal(t, dataflow.RunSuccess, run.State)
+	direct.exactly(30)
+	require.NotEmpty(t, logs.lines("the database has not answered within 2s: its server or the network may be silent"))
 }
 
 // sayings is a source that says what a function does.
