@@ -130,7 +130,8 @@ func (s *source[T]) records(ctx context.Context, f *file, recs *records, yield f
 // files opens the requested files in turn. It calls f for each file that has a
 // header, until f returns false. It calls skipped for each file that cannot be read, if
 // the options say so.
-func (s *source[T]) files(ctx context.Context, r dataflow.Request[Cursor], f func(f *file, recs *records) (bool, error), skipped func(bad error) bool) error {
+func (s *source[T]) files(ctx context.Context, r dataflow.Request[Cursor], f func(f *file, recs *records) (bool, error), skipped func(bad error) bool) (err error) {
+	defer func() { err = files.Passing(err) }()
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(fmt.Errorf("CSV file: %w", err))
 	}
@@ -156,7 +157,7 @@ func (s *source[T]) files(ctx context.Context, r dataflow.Request[Cursor], f fun
 		if at.Offset > 0 && at.File != r.From.File && files.IsStale(err) { // another file than the one that was compressed
 			more, err = s.file(ctx, name, Cursor{File: name}, f)
 		}
-		if err != nil && s.opts.SkipUnreadable && s.place.Many() && ctx.Err() == nil {
+		if err != nil && s.opts.SkipUnreadable && s.place.Many() && files.OfFile(err) && ctx.Err() == nil {
 			more, err = skipped(files.Unreadable(name, err)), nil
 		}
 		if err != nil || !more {

@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -87,4 +89,52 @@ func TestRead_LostForAMoment(t *testing.T) {
 		}
 		require.NotZero(t, failed)
 	}
+}
+
+// exhausted fails to open one file, as a process does that has no file descriptors left.
+type exhausted struct {
+	fs.FS
+	opens *int // until it fails
+}
+
+func (e exhausted) Open(name string) (fs.File, error) {
+	if *e.opens--; *e.opens == 0 {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
+	}
+	return e.FS.Open(name)
+}
+
+// Whatever file cannot be opened for a moment, it does not count as one that cannot be read, and no copy that gzip has made is
+// read beside its file.
+func TestRead_Exhausted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a": "a,b\n1,2\n", "a.gz": compressed("a,b\n1,2\n"), "b": "a,b\n3,4\n", "c": "a,b\n5,6\n"} {
+		put(t, filepath.Join(dir, name), text)
+	}
+	failed := 0
+	for open := 1; ; open++ {
+		opens := open
+		src := csvfile.OpenFS[pair](exhausted{os.DirFS(dir), &opens}, "*", &csvfile.Options{SkipUnreadable: true, Partial: csvfile.Take})
+		got := []string{}
+		var last error
+		for item, err := range src.Read(t.Context(), request(nil)) {
+			require.NoError(t, last, "the read goes on")
+			if last = err; err == nil {
+				got = append(got, item.Value.A)
+			}
+		}
+		require.Subset(t, []string{"1", "3", "5"}, got, "open %d", open)
+		require.Len(t, slices.Compact(slices.Clone(got)), len(got), "open %d: read twice", open)
+		if opens > 0 {
+			require.NoError(t, last)
+			require.Len(t, got, 3)
+			break
+		}
+		if last != nil {
+			failed++
+			require.ErrorIs(t, last, syscall.EMFILE)
+		}
+	}
+	require.GreaterOrEqual(t, failed, 5)
 }

@@ -100,7 +100,8 @@ type Options struct {
 
 	// SkipUnreadable goes on to the next file of a pattern if a file cannot be opened or
 	// read. The file counts as one bad record, with its name as the key. Once a record of a
-	// later file is written, no run reads it again. False ends the read with the error.
+	// later file is written, no run reads it again. False ends the read with the error, as does an error
+	// that should pass and is about more than the file, such as that of a server that is away.
 	SkipUnreadable bool
 
 	sepMayDiffer bool // Comma is the default

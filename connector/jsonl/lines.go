@@ -27,7 +27,8 @@ type line struct {
 
 // lines calls each with the requested lines that are not blank, until each returns
 // false. A line's text is valid until each returns.
-func (s *source[T]) lines(ctx context.Context, r dataflow.Request[Cursor], each func(line) bool) error {
+func (s *source[T]) lines(ctx context.Context, r dataflow.Request[Cursor], each func(line) bool) (err error) {
+	defer func() { err = files.Passing(err) }()
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(fmt.Errorf("JSON lines: %w", err))
 	}
@@ -56,7 +57,7 @@ func (s *source[T]) lines(ctx context.Context, r dataflow.Request[Cursor], each 
 		}
 		if err != nil {
 			err = fmt.Errorf("JSON lines of %s: %w", name, err)
-			if !s.opts.SkipUnreadable || !s.place.Many() {
+			if !s.opts.SkipUnreadable || !s.place.Many() || !files.OfFile(err) {
 				return err
 			}
 			more = each(line{at: Cursor{File: name}, unreadable: err})

@@ -366,5 +366,5 @@ func (a *Appender) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("file %s: %w", a.Path, err)
+	return Passing(fmt.Errorf("file %s: %w", a.Path, err))
 }

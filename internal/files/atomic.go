@@ -14,7 +14,9 @@ const tempSuffix = ".tmp"
 // WriteAtomic replaces a file in one step: a reader sees the old or the new
 // content, never a part, even after a crash. It returns once the content is on the
 // disk.
-func WriteAtomic(path string, data []byte) (err error) {
+func WriteAtomic(path string, data []byte) error { return Passing(writeAtomic(path, data)) }
+
+func writeAtomic(path string, data []byte) error {
 	dir, name := filepath.Split(path)
 	dir = filepath.Clean(dir)
 	// The umask of the process counts, which os.CreateTemp does not heed.

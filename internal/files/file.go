@@ -30,7 +30,10 @@ func (f *File) Grows() bool {
 		return false
 	}
 	stat, err := f.info.Stat()
-	if err != nil || !stat.Mode().IsRegular() {
+	if err != nil {
+		return passing(err) // then nobody knows
+	}
+	if !stat.Mode().IsRegular() {
 		return false
 	}
 	// A time far in the future was set: by a copy that keeps times, or an archive. A nearer one may be

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -149,4 +150,18 @@ func TestFile_BecomesGzip(t *testing.T) {
 		require.Zero(t, lines.Offset)
 		require.NoError(t, f.Close())
 	}
+}
+
+// away is a file of a server that has lost the connection.
+type away struct{}
+
+func (away) Stat() (fs.FileInfo, error) {
+	return nil, &fs.PathError{Op: "stat", Path: "a", Err: syscall.EIO}
+}
+
+// A last line stays for a later read if the server cannot say when the file was changed.
+func TestFile_GrowsUnknown(t *testing.T) {
+	t.Parallel()
+	require.True(t, (&File{info: away{}, rest: DefaultRest}).Grows())
+	require.False(t, (&File{info: away{}}).Grows(), "nobody asks")
 }

@@ -14,13 +14,16 @@ import (
 const gzipSuffix = ".gz"
 
 // compresses reports whether a compressed file has the same text as another, as far as it is written.
-func (p Place) compresses(ctx context.Context, plain, packed string) bool {
+func (p Place) compresses(ctx context.Context, plain, packed string) (bool, error) {
 	text, err := p.start(ctx, plain)
-	if err != nil {
-		return false
+	var copied []byte
+	if err == nil {
+		copied, err = p.start(ctx, packed)
 	}
-	copied, err := p.start(ctx, packed)
-	return err == nil && bytes.HasPrefix(text, copied)
+	if passing(err) { // otherwise the records of both would be read
+		return false, err
+	}
+	return err == nil && bytes.HasPrefix(text, copied), nil
 }
 
 // start returns the first bytes of a file: more than a header, which may be that of each file.

@@ -61,3 +61,19 @@ func ignoreUnsupported(err error) error {
 	}
 	return err
 }
+
+// passes reports whether an error of the file system should pass by itself and is about no file of its own: a disk is
+// full or mounted anew, a server of files is away, or the process has no file descriptors left.
+func passes(err error) bool {
+	var code syscall.Errno
+	if !errors.As(err, &code) {
+		return false
+	}
+	switch code {
+	case syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.EINTR,
+		syscall.ESTALE, syscall.ENOTCONN, syscall.ETIMEDOUT, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.ENETUNREACH:
+		return true
+	default:
+		return false
+	}
+}

@@ -181,15 +181,21 @@ func (p Place) After(ctx context.Context, cursor string) ([]string, error) {
 	var names []string
 	at, _ := slices.BinarySearch(all, cursor)
 	for _, name := range all[at:] {
+		if p.isDir(name) {
+			continue
+		}
 		plain, packed := strings.CutSuffix(name, gzipSuffix)
 		_, both := slices.BinarySearch(all, plain)
-		switch {
-		case p.isDir(name):
-		case packed && both && p.compresses(ctx, plain, name):
-			notes.Info(ctx, "a file is left out: gzip has made it of another one that is there too", slog.String("file", name))
-		default:
-			names = append(names, name)
+		if packed && both {
+			if both, err = p.compresses(ctx, plain, name); err != nil {
+				return nil, fmt.Errorf("compare %s with %s: %w", name, plain, err)
+			}
 		}
+		if packed && both {
+			notes.Info(ctx, "a file is left out: gzip has made it of another one that is there too", slog.String("file", name))
+			continue
+		}
+		names = append(names, name)
 	}
 	return names, nil
 }
