@@ -234,6 +234,52 @@ func apis() []one {
 			}
 			write(w, map[string]any{"tickets": rows(page, "", nil), "after_cursor": strconv.Itoa(cursor), "end_of_stream": next < 0})
 		}},
+		{name: "CouchDB", recipe: recipeCouchDB, change: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			seq, _, _ := strings.Cut(req.URL.Query().Get("since"), "-") // the time of the last change, by which they are sorted
+			cursor, _ := strconv.Atoi(seq)
+			list := byChange(f.since(time.Unix(int64(cursor)+1, 0)))
+			page, _ := f.cut(list, 0)
+			if len(page) > 0 {
+				cursor = int(page[len(page)-1].changed.Unix())
+			}
+			write(w, map[string]any{"results": rows(page, "", nil), "last_seq": fmt.Sprintf("%d-g%d", cursor, f.asked), "pending": len(list) - len(page)})
+		}},
+		{name: "Dropbox", recipe: recipeDropbox, caps: "expires", again: true, change: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, body map[string]any) {
+			token, _ := body["cursor"].(string)
+			if _, first := body["path"]; first == strings.HasSuffix(req.URL.Path, "/continue") || len(body) > 1 && !first {
+				refuse(w, http.StatusBadRequest, "Error in call to API function")
+				return
+			}
+			page, next, later, ok := f.delta(token)
+			if !ok {
+				refuse(w, http.StatusConflict, `{"error_summary":"reset/..","error":{".tag":"reset"}}`)
+				return
+			}
+			write(w, map[string]any{"entries": rows(page, "", nil), "cursor": next + later, "has_more": next != ""})
+		}},
+		{name: "Confluence", recipe: func(address string) (string, *httpjson.Options) {
+			return recipeConfluence(address + "/ex/confluence/1")
+		}, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			if req.URL.Path != "/ex/confluence/1/wiki/api/v2/pages" {
+				refuse(w, http.StatusNotFound, "")
+				return
+			}
+			page, next := f.cut(f.things, number(req, "cursor"))
+			links := map[string]any{"base": "http://site.test/wiki"}
+			if next >= 0 {
+				links["next"] = fmt.Sprintf("/wiki/api/v2/pages?sort=id&limit=10&cursor=%d", next)
+			}
+			write(w, map[string]any{"results": rows(page, "", nil), "_links": links})
+		}},
+		{name: "Magento", recipe: recipeMagento, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			last := (len(f.things) + f.page - 1) / f.page // which it sends for each later page
+			page, _ := f.cut(f.things, (min(number(req, "searchCriteria[currentPage]"), last)-1)*f.page)
+			items := []any{}
+			for _, x := range page {
+				items = append(items, map[string]any{"entity_id": x.n, "id": x.n})
+			}
+			write(w, map[string]any{"items": items, "total_count": len(f.things)})
+		}},
 		{name: "Salesforce", recipe: recipeSalesforce, caps: "expires", again: true, change: true, answer: salesforce},
 		{name: "Airtable", recipe: recipeAirtable, caps: "expires", again: true, answer: tokened("offset", all, func(page []thing, next string) any {
 			return with(map[string]any{"records": rows(page, "", nil)}, "offset", next)

@@ -13,7 +13,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/mask"
 )
 
-// LinkPolicy says which links to a next page are followed: [SameHost], [KeepOrigin] or
+// LinkPolicy says which links to a next page are followed: [SameHost], [KeepOrigin], [KeepAddress] or
 // [Allow]. What [Options].Auth adds and Options.Header are never sent to another host.
 type LinkPolicy string
 
@@ -25,7 +25,13 @@ const (
 	// address. It is for APIs whose links name a host or port that is not reachable, such as
 	// one after a proxy.
 	KeepOrigin LinkPolicy = "keep origin"
+	// KeepAddress takes only the query of a link, and requests it at the source's address. It is for APIs whose links
+	// lack a part of the path, such as the prefix of a gateway before them.
+	KeepAddress LinkPolicy = "keep address"
 )
+
+// keeps reports whether the policy requests each link at the source's host.
+func (p LinkPolicy) keeps() bool { return p == KeepOrigin || p == KeepAddress }
 
 // allowed begins a policy of [Allow].
 const allowed = "allow "
@@ -48,6 +54,9 @@ func (p LinkPolicy) follow(address string, u *url.URL) (*url.URL, error) {
 	}
 	at := *u
 	switch {
+	case p == KeepAddress:
+		at = *home
+		at.RawQuery = u.RawQuery
 	case u.Scheme == home.Scheme && u.Host == home.Host:
 	case p == KeepOrigin:
 		at.Scheme, at.Host, at.User = home.Scheme, home.Host, nil
@@ -86,7 +95,7 @@ func (s *source[T]) link(page string) (u, home *url.URL, ok bool) {
 	if err != nil || homeErr != nil {
 		return nil, nil, false
 	}
-	return u, home, s.opts.Links == KeepOrigin || httpcall.SameHost(home, u)
+	return u, home, s.opts.Links.keeps() || httpcall.SameHost(home, u)
 }
 
 // hide puts a mark in place of the values of secrets in a link, such as that of api_key, if the source's address or Auth have put the

@@ -174,8 +174,8 @@ func (o *Options) validate() error {
 	switch {
 	case o.Order != OldestFirst && o.Order != NewestFirst:
 		wrong("Order", "%d is unknown: use OldestFirst or NewestFirst", o.Order)
-	case o.Links != SameHost && o.Links != KeepOrigin && !strings.HasPrefix(string(o.Links), allowed):
-		wrong("Links", "%q is unknown: use SameHost, KeepOrigin or Allow", string(o.Links))
+	case o.Links != SameHost && !o.Links.keeps() && !strings.HasPrefix(string(o.Links), allowed):
+		wrong("Links", "%q is unknown: use SameHost, KeepOrigin, KeepAddress or Allow", string(o.Links))
 	case o.Snapshot && (o.Order != OldestFirst || o.Since != nil):
 		wrong("Snapshot", "it reads all of the list, so Order and Since have no use: leave them out, or Snapshot")
 	case !o.resumes() && continues(o.Paging):

@@ -107,6 +107,10 @@ type PageNumber struct {
 	// Pages is the path of the number of pages, such as "meta.total_pages". Empty means
 	// that the API does not say it.
 	Pages string
+	// Total is the path of the number of records of the list, such as "total_count". It needs Size, and pages that are full but
+	// for the last: a first page that is not, though more follow, is an error. It is for APIs that send the last page again
+	// for each later one. Empty means that the API does not say it.
+	Total string
 	// ShortPageEnds makes a page with fewer records than Size the last, which saves a
 	// request. It loses records if the API caps Size or hides records.
 	ShortPageEnds bool
@@ -117,7 +121,11 @@ type PageNumber struct {
 
 // Validate returns a [dataflow.ConfigError] for each invalid setting.
 func (p PageNumber) Validate() error {
-	return checkEnd("PageNumber", "Size", p.ShortPageEnds, p.Size, p.EndStatus)
+	err := checkEnd("PageNumber", "Size", p.ShortPageEnds, p.Size, p.EndStatus)
+	if p.Total != "" && p.Size <= 0 {
+		err = errors.Join(err, &dataflow.ConfigError{Field: "PageNumber.Total", Reason: "it needs a size: set Size"})
+	}
+	return err
 }
 
 // Prepare sets the parameters.
@@ -144,15 +152,31 @@ func (p PageNumber) Next(page string, got *Page) (string, error) {
 	}
 	pages, counted, err := count(got, p.Pages)
 	counted = counted && (got.Records == 0 || n-p.first()+1 <= pages) // otherwise it is wrong
+	if err != nil {
+		return "", err
+	}
+	last, err := p.last(n, got)
 	switch {
 	case err != nil:
 		return "", err
-	case said && !more, counted && n-p.first()+1 >= pages:
+	case said && !more, counted && n-p.first()+1 >= pages, last:
 		return "", nil
 	case !said && (got.Records == 0 || p.ShortPageEnds && got.Records < p.Size):
 		return "", nil
 	}
 	return strconv.Itoa(n + 1), nil
+}
+
+// last reports whether the total of the records says that page n is the last.
+func (p PageNumber) last(n int, got *Page) (bool, error) {
+	total, said, err := count(got, p.Total)
+	if err != nil || !said {
+		return false, err
+	}
+	if n == p.first() && got.Records > 0 && got.Records < min(p.Size, total) {
+		return false, fmt.Errorf("it has %d of the %d records at %q, fewer than Size asks for: set Size to %d if that is the most that the API sends, or leave Total out if it hides records", got.Records, total, p.Total, got.Records)
+	}
+	return (n-p.first())*p.Size+got.Records >= total, nil
 }
 
 func (p PageNumber) first() int { return max(0, cmp.Or(p.First, 1)) }

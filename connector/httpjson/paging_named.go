@@ -42,11 +42,18 @@ type BodyCursor struct {
 	// LaterParam is the parameter for it, such as "syncToken". The further pages of the changes are requested
 	// with both parameters. Empty means Param.
 	LaterParam string
+	// URL is the address of all pages but the first, also relative to the source's, such as "list_folder/continue". They get
+	// the parameter alone: neither the query of the source's address nor Options.Body, nor that of [Since]. It is for
+	// APIs that have another address for them, or refuse all other parameters beside the name. Empty means the source's address.
+	URL string
 }
 
 // Validate returns a [dataflow.ConfigError] for each invalid setting.
 func (b BodyCursor) Validate() error {
 	err := checkNamed("BodyCursor", b.Path, b.HasMore, b.Continues, b.Later)
+	if _, bad := url.Parse(b.URL); bad != nil {
+		err = errors.Join(err, &dataflow.ConfigError{Field: "BodyCursor.URL", Reason: "it is not an address: use one such as list_folder/continue"})
+	}
 	if b.LaterParam != "" && b.Later == "" {
 		err = errors.Join(err, &dataflow.ConfigError{Field: "BodyCursor.Later", Reason: "it is empty, but LaterParam needs it: give the path of the name in the body"})
 	}
@@ -55,6 +62,14 @@ func (b BodyCursor) Validate() error {
 
 // Prepare sets the parameter.
 func (b BodyCursor) Prepare(r *Request, page string) error {
+	if b.URL != "" && page != "" {
+		if err := goTo(r, b.URL); err != nil {
+			return err
+		}
+		if r.alone = true; r.Body != nil {
+			r.Body = map[string]any{}
+		}
+	}
 	names := b.names(page)
 	for _, param := range []string{b.param(), b.LaterParam} {
 		if !names.Has(param) {

@@ -1,6 +1,7 @@
 package httpjson_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -229,6 +230,52 @@ func recipeHeaderCursor(address string) (string, *httpjson.Options) {
 	return address, &httpjson.Options{
 		Key:    "id",
 		Paging: httpjson.HeaderCursor{Header: "X-Next-Cursor", Param: "header:X-Cursor"},
+	}
+}
+
+func recipeCouchDB(address string) (string, *httpjson.Options) {
+	return address + "/orders/_changes?include_docs=true&limit=10", &httpjson.Options{
+		Records: "results",
+		Key:     "id",
+		Paging:  httpjson.BodyCursor{Path: "last_seq", Param: "since", HasMore: "pending", Continues: true},
+	}
+}
+
+func recipeDropbox(address string) (string, *httpjson.Options) {
+	reset := func(p *httpjson.Page) httpjson.Verdict {
+		if p.Status == http.StatusConflict && bytes.Contains(p.Body, []byte("reset")) {
+			return httpjson.Verdict{Action: httpjson.Expired}
+		}
+		return httpjson.Verdict{}
+	}
+	return address + "/2/files/list_folder", &httpjson.Options{
+		Records:        "entries",
+		Key:            "id",
+		Body:           map[string]any{"path": "", "recursive": true},
+		Paging:         httpjson.BodyCursor{Path: "cursor", HasMore: "has_more", Later: "cursor", URL: "list_folder/continue"},
+		RestartExpired: true,
+		Classify:       reset,
+	}
+}
+
+func recipeConfluence(address string) (string, *httpjson.Options) {
+	return address + "/wiki/api/v2/pages?sort=id&limit=10", &httpjson.Options{
+		Records: "results",
+		Key:     "id",
+		Paging:  httpjson.NextURL{Path: "_links.next", Optional: true},
+		Links:   httpjson.KeepAddress, // its links lack what is before /wiki, or /wiki itself
+	}
+}
+
+func recipeMagento(address string) (string, *httpjson.Options) {
+	return address + "/rest/V1/orders?searchCriteria[sortOrders][0][field]=entity_id&searchCriteria[sortOrders][0][direction]=ASC", &httpjson.Options{
+		Records: "items",
+		Key:     "entity_id",
+		Paging: httpjson.PageNumber{
+			Param: "searchCriteria[currentPage]",
+			Size:  10, SizeParam: "searchCriteria[pageSize]",
+			Total: "total_count",
+		},
 	}
 }
 

@@ -26,6 +26,7 @@ type Request struct {
 	Body any
 
 	linked bool // URL is one that the API has named, with its parameters
+	alone  bool // no other parameter may be added
 }
 
 // Set sets a parameter. value is a string, a number or a [json.RawMessage].
@@ -152,7 +153,7 @@ func (r *reading[T]) request(at Cursor) (*Request, error) {
 	if err := r.s.opts.Paging.Prepare(q, r.s.reveal(at.Page)); err != nil {
 		return nil, err
 	}
-	if since := r.s.opts.Since; since != nil && since.Param != "" && at.Since != "" && (!q.linked || !since.inQuery(r.s.body != nil)) {
+	if since := r.s.opts.Since; since != nil && since.Param != "" && at.Since != "" && !q.alone && (!q.linked || !since.inQuery(r.s.body != nil)) {
 		text, err := since.text(at.Since)
 		if err != nil {
 			return nil, err

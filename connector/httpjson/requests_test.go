@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -179,6 +180,8 @@ func TestSource_HasMore(t *testing.T) {
 		"Pages":   {httpjson.PageNumber{Pages: "p"}, []answer{page(1, 2, `,"p":2`), page(3, 4, `,"p":2`)}, 4, ""},
 		"Total":   {httpjson.Offset{Limit: 2, Total: "t"}, []answer{page(1, 2, `,"t":4`), page(3, 4, `,"t":4`)}, 4, ""},
 		"Capped":  {httpjson.Offset{Total: "t"}, []answer{page(1, 2, `,"t":3`), page(3, 3, `,"t":3`)}, 3, ""},
+		"Count":   {httpjson.PageNumber{Size: 2, Total: "t"}, []answer{page(1, 2, `,"t":4`), page(3, 4, `,"t":4`)}, 4, ""},
+		"Size":    {httpjson.PageNumber{Size: 5, Total: "t"}, []answer{page(1, 2, `,"t":4`)}, 0, `it has 2 of the 4 records at "t", fewer than Size asks for: set Size to 2`},
 		"Silent":  {httpjson.Offset{HasMore: "m"}, []answer{page(1, 2, ``), page(1, 0, ``)}, 2, ""},
 		"NoName":  {httpjson.BodyCursor{Path: "c", HasMore: "m"}, []answer{page(1, 2, `,"m":true,"c":null`)}, 0, `"m" says that there is one, but there is nothing at "c"`},
 		"Neither": {httpjson.BodyCursor{Path: "c", HasMore: "m"}, []answer{page(1, 2, `,"m":"maybe"`)}, 0, `"maybe" at "m" is neither true nor false`},
@@ -196,6 +199,40 @@ func TestSource_HasMore(t *testing.T) {
 			}
 			require.ErrorContains(t, err, tt.err)
 		})
+	}
+}
+
+// The pages after the first may have another address, which gets the name of the page and nothing else.
+func TestBodyCursor_URL(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		url  string
+		body any
+		want []string
+	}{
+		{"list/continue", nil, []string{"/v2/list?x=1&since=1970-01-01T00:00:07Z ", "/v2/list/continue?c=a "}},
+		{"list", nil, []string{"/v2/list?x=1&since=1970-01-01T00:00:07Z ", "/v2/list?c=a "}},
+		{"?y=2", nil, []string{"/v2/list?x=1&since=1970-01-01T00:00:07Z ", "/v2/list?y=2&c=a "}},
+		{"https://api.test/scroll", map[string]any{"q": 1}, []string{`/v2/list?x=1 {"q":1,"since":"1970-01-01T00:00:07Z"}`, `/scroll {"c":"a"}`}},
+	} {
+		a := newAPI(nil)
+		var got []string
+		a.before = func(n int, req *http.Request) answer {
+			var body []byte
+			if req.Body != nil {
+				body, _ = io.ReadAll(req.Body)
+			}
+			got = append(got, req.URL.RequestURI()+" "+string(body))
+			return reply(200, nil, []string{`{"items":[{"id":1,"at":5}],"c":"a"}`, `{"items":[{"id":2,"at":6}]}`}[n-1])
+		}
+		src := httpjson.Source[order]("https://api.test/v2/list?x=1", &httpjson.Options{
+			Records: "items", Client: a.client(), Body: tt.body, Paging: httpjson.BodyCursor{Path: "c", Param: "c", URL: tt.url},
+			Since: &httpjson.Since{Path: "at", Param: "since", First: time.Unix(7, 0)},
+		})
+		ids, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, numbers(1, 2), ids)
+		require.Equal(t, tt.want, got)
 	}
 }
 
@@ -367,6 +404,8 @@ func TestSource_Links(t *testing.T) {
 		{"Other", "https://api.test/a", "https://other.test/a?page=2", httpjson.SameHost, "", false},
 		{"KeepPort", "http://api.test:8080/a", "http://api.test/a?page=2", httpjson.KeepOrigin, "http://api.test:8080/a?page=2", true},
 		{"KeepInner", "https://api.test/a", "http://internal:8080/a?page=2", httpjson.KeepOrigin, "https://api.test/a?page=2", true},
+		{"KeepAddress", "https://api.test/wiki/a?x=1", "/a?page=2", httpjson.KeepAddress, "https://api.test/wiki/a?page=2", true},
+		{"KeepAddressInner", "https://api.test/wiki/a", "http://internal:8080/a?page=2", httpjson.KeepAddress, "https://api.test/wiki/a?page=2", true},
 		{"Allowed", "https://api.test/a", "https://other.test/a?page=2", allow, "https://other.test/a?page=2", false},
 		{"AllowedPort", "https://api.test/a", "https://api.test:8080/a?page=2", allow, "https://api.test:8080/a?page=2", false},
 		{"NotAllowed", "https://api.test/a", "https://evil.test/a?page=2", allow, "", false},

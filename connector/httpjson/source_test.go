@@ -305,6 +305,8 @@ func TestValidate(t *testing.T) {
 		"Open.Path":           httpjson.Source[order](address, &httpjson.Options{Open: &httpjson.Open{URL: "x", Param: "id"}}),
 		"BodyCursor.HasMore":  httpjson.Source[order](address, &httpjson.Options{Paging: httpjson.BodyCursor{Path: "next", Continues: true}}),
 		"NextURL.HasMore":     httpjson.Source[order](address, &httpjson.Options{Paging: httpjson.NextURL{Path: "next", Continues: true}}),
+		"BodyCursor.URL":      httpjson.Source[order](address, &httpjson.Options{Paging: httpjson.BodyCursor{Path: "next", URL: "%zz"}}),
+		"PageNumber.Total":    httpjson.Source[order](address, &httpjson.Options{Paging: httpjson.PageNumber{Total: "total"}}),
 		"Paging.Continues":    httpjson.Source[order](address, &httpjson.Options{Snapshot: true, Paging: httpjson.NextURL{Path: "next", HasMore: "more", Continues: true}}),
 		"Order":               httpjson.Source[order](address, &httpjson.Options{Order: 7}),
 		"Links":               httpjson.Source[order](address, &httpjson.Options{Links: "all"}),
