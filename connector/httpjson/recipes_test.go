@@ -2,11 +2,14 @@ package httpjson_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/httpjson"
 )
 
@@ -325,6 +328,64 @@ func recipeGoogle(address string) (string, *httpjson.Options) {
 		Paging:   httpjson.BodyCursor{Path: "nextPageToken", Param: "pageToken", Optional: true},
 		Since:    &httpjson.Since{Path: "modifiedTime", Param: "q", Format: format},
 		Classify: httpjson.RetryIf(http.StatusForbidden, "ateLimitExceeded", 0), // rate and userRate
+	}
+}
+
+func recipeBulk(address string) (string, *httpjson.SinkOptions) {
+	body := func(rows []json.RawMessage) ([]byte, error) {
+		var lines bytes.Buffer
+		for _, row := range rows {
+			var doc struct {
+				ID string `json:"id"`
+			}
+			if err := json.Unmarshal(row, &doc); err != nil {
+				return nil, err
+			}
+			action, err := json.Marshal(map[string]any{"index": map[string]any{"_id": doc.ID}})
+			if err != nil {
+				return nil, err
+			}
+			fmt.Fprintf(&lines, "%s\n%s\n", action, row)
+		}
+		return lines.Bytes(), nil
+	}
+	check := func(resp *httpjson.SinkResponse) error {
+		var answer struct {
+			Items []struct {
+				Index struct {
+					Status int             `json:"status"`
+					Error  json.RawMessage `json:"error"`
+				} `json:"index"`
+			} `json:"items"`
+		}
+		if err := json.Unmarshal(resp.Body, &answer); err != nil {
+			return err
+		}
+		var refused httpjson.RefusedError
+		for i, item := range answer.Items {
+			switch status := item.Index.Status; {
+			case status == http.StatusTooManyRequests || status >= 500: // all are sent again, under the same ids
+				return dataflow.Transient(fmt.Errorf("row %d: %s", i, item.Index.Error))
+			case status >= 400:
+				refused = append(refused, &dataflow.RowError{Row: i, Err: errors.New(string(item.Index.Error))})
+			}
+		}
+		if len(refused) > 0 {
+			return refused
+		}
+		return nil
+	}
+	return address + "/orders/_bulk", &httpjson.SinkOptions{
+		Body:   body,
+		Check:  check,
+		Header: http.Header{"Content-Type": {"application/x-ndjson"}},
+	}
+}
+
+func recipeWebhook(address string) (string, *httpjson.SinkOptions) {
+	return address, &httpjson.SinkOptions{
+		MaxRows: 1,
+		Body:    func(rows []json.RawMessage) ([]byte, error) { return rows[0], nil },
 	}
 }
 

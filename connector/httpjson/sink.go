@@ -29,6 +29,11 @@ type SinkOptions struct {
 	// array itself.
 	Field string
 
+	// Body makes the body of a request from its rows, for an API that takes no JSON array: JSON lines, one row alone (with
+	// MaxRows 1), or an object with more than the rows. Set the Content-Type in Header, unless it is application/json. An
+	// error ends the run. Nil sends the array, in Field.
+	Body func(rows []json.RawMessage) ([]byte, error)
+
 	// MaxRows is the most rows a request may have; a longer batch is split into
 	// several requests. 0 sends a batch as one request.
 	MaxRows int
@@ -77,7 +82,7 @@ func (r RefusedError) Error() string {
 }
 
 // Sink returns a target that sends each batch to the API at address, as a JSON
-// array. opts may be nil.
+// array, or as [SinkOptions].Body makes it. opts may be nil.
 //
 // A batch that is sent again, after a crash or a lost response, has the same
 // Idempotency-Key. Delivery is at least once, and exactly once if the API ignores
@@ -123,6 +128,9 @@ func (s *sink[T]) Validate() error {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
 	default:
 		errs = append(errs, &dataflow.ConfigError{Field: "Method", Reason: fmt.Sprintf("%q cannot send rows: use POST, PUT or PATCH", s.opts.Method)})
+	}
+	if s.opts.Body != nil && s.opts.Field != "" {
+		errs = append(errs, &dataflow.ConfigError{Field: "Field", Reason: "Body makes the whole body: leave Field out"})
 	}
 	if s.opts.MaxRows < 0 {
 		errs = append(errs, &dataflow.ConfigError{Field: "MaxRows", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for all of a batch", s.opts.MaxRows)})
@@ -291,13 +299,25 @@ func (s *sink[T]) check(b dataflow.SinkBatch[T], p part, resp *httpcall.Response
 	return nil
 }
 
+// body returns the body of a request.
+func (s *sink[T]) body(p part) ([]byte, error) {
+	switch {
+	case s.opts.Body != nil:
+		body, err := s.opts.Body(slices.Clone(p.json)) // which names the rows if it is refused
+		if err != nil {
+			return nil, fmt.Errorf("the sink's Body: %w", err)
+		}
+		return body, nil
+	case s.opts.Field != "":
+		return json.Marshal(map[string]any{s.opts.Field: p.json})
+	default:
+		return json.Marshal(p.json)
+	}
+}
+
 // post makes one request.
 func (s *sink[T]) post(ctx context.Context, key string, p part) (*httpcall.Response, error) {
-	var value any = p.json
-	if s.opts.Field != "" {
-		value = map[string]any{s.opts.Field: p.json}
-	}
-	body, err := json.Marshal(value)
+	body, err := s.body(p)
 	if err != nil {
 		return nil, dataflow.Permanent(err)
 	}

@@ -93,6 +93,15 @@ func (silent) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, req.Context().Err()
 }
 
+// lines makes JSON lines of rows, and changes what it was given.
+func lines(rows []json.RawMessage) (body []byte, err error) {
+	for i, row := range rows {
+		body = append(append(body, row...), '\n')
+		rows[i] = nil
+	}
+	return body, nil
+}
+
 func TestSink_Requests(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -102,6 +111,7 @@ func TestSink_Requests(t *testing.T) {
 	}{
 		{"Batch", SinkOptions{}, []string{"b1"}, []string{`POST [{"n":0},{"n":1},{"n":2}]`}},
 		{"Field", SinkOptions{Method: "PUT", Field: "rows"}, []string{"b1"}, []string{`PUT {"rows":[{"n":0},{"n":1},{"n":2}]}`}},
+		{"Body", SinkOptions{Body: lines, MaxRows: 2}, []string{"b1-1", "b1-3"}, []string{"POST {\"n\":0}\n{\"n\":1}\n", "POST {\"n\":2}\n"}},
 		{"Rows", SinkOptions{MaxRows: 2}, []string{"b1-1", "b1-3"}, []string{`POST [{"n":0},{"n":1}]`, `POST [{"n":2}]`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -179,6 +189,7 @@ func TestSink_Validate(t *testing.T) {
 		"URL":     newSink[row]("ftp://x", nil),
 		"Method":  newSink[row]("https://x", &SinkOptions{Method: "GET"}),
 		"MaxRows": newSink[row]("https://x", &SinkOptions{MaxRows: -1}),
+		"Field":   newSink[row]("https://x", &SinkOptions{Field: "rows", Body: lines}),
 	} {
 		var wrong *dataflow.ConfigError
 		require.ErrorAs(t, s.Validate(), &wrong)
