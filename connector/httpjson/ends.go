@@ -55,10 +55,24 @@ func (s *source[T]) end(at Cursor, err error) error {
 		return fmt.Errorf("page %s: %s: it is a web page, as of a gateway, and does not end the list: let Options.Classify return End if the API answers so", at.pageName(), err.Error())
 	case status.Status == ends:
 		return nil
+	case ends == 0 && dataflow.IsPermanent(err) && counts(s.opts.Paging):
+		return fmt.Errorf("page %s: %w: the page before says that more follow, so the API may limit how far the pages go: ask for a part of the list, or page by a cursor", at.pageName(), err)
 	case ends == 0 && dataflow.IsPermanent(err):
 		return fmt.Errorf("page %s: %w: set EndStatus in Options.Paging if this is how the API answers a page after the last", at.pageName(), err)
 	default:
 		return err
+	}
+}
+
+// counts reports whether an API says how many pages or records follow, so that no other page is asked for.
+func counts(paging Paging) bool {
+	switch p := paging.(type) {
+	case PageNumber:
+		return p.HasMore != "" || p.Pages != "" || p.Total != ""
+	case Offset:
+		return p.HasMore != "" || p.Total != ""
+	default:
+		return false
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -174,6 +175,21 @@ func TestSource_EndStatus(t *testing.T) {
 	src := httpjson.Source[order](server.URL, &httpjson.Options{Paging: httpjson.PageNumber{Size: 10}})
 	_, _, err := read(t.Context(), t, src, httpjson.Cursor{})
 	require.ErrorContains(t, err, "set EndStatus in Options.Paging")
+	far := reply(400, nil, `{"error":"Offset must be less than 10000"}`)
+	a := newAPI(nil)
+	a.before = func(n int, _ *http.Request) answer {
+		if n == 2 {
+			return far
+		}
+		return reply(200, nil, `{"items":[{"id":1}],"more":true,"n":9}`)
+	}
+	for _, p := range []httpjson.Paging{httpjson.Offset{HasMore: "more"}, httpjson.Offset{Total: "n"}, httpjson.PageNumber{Pages: "n"}} {
+		a.requests = nil
+		_, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/", &httpjson.Options{Records: "items", Client: a.client(), Paging: p}), httpjson.Cursor{})
+		require.ErrorContains(t, err, "Offset must be less than 10000")
+		require.ErrorContains(t, err, "the API may limit how far the pages go")
+		require.NotContains(t, err.Error(), "EndStatus", "it would end the list there, with success")
+	}
 	for field, p := range map[string]httpjson.Paging{
 		"PageNumber.ShortPageEnds": httpjson.PageNumber{ShortPageEnds: true},
 		"PageNumber.EndStatus":     httpjson.PageNumber{EndStatus: 200},
@@ -183,6 +199,38 @@ func TestSource_EndStatus(t *testing.T) {
 		var wrong *dataflow.ConfigError
 		require.ErrorAs(t, p.(dataflow.Validator).Validate(), &wrong)
 		require.Equal(t, field, wrong.Field)
+	}
+}
+
+// A list that has lost records may have no page any more where the last run ended. What has come since stands on an
+// earlier one.
+func TestSource_EndStatusShorter(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		list := orders(25)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			from := (number(req, "page") - 1) * 10
+			if from >= len(list) {
+				refuse(w, http.StatusBadRequest, `{"code":"rest_post_invalid_page_number"}`)
+				return
+			}
+			write(w, list[from:min(from+10, len(list))])
+		}))
+		t.Cleanup(server.Close)
+		src := httpjson.Source[order](server.URL, &httpjson.Options{Key: "id", Stream: stream, Paging: httpjson.PageNumber{EndStatus: 400}})
+		ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, numbers(1, 25), ids)
+		list = orders(27)[10:]
+		ids, last, err := read(t.Context(), t, src, at)
+		require.NoError(t, err)
+		require.Equal(t, numbers(26, 27), ids)
+		ids, _, err = read(t.Context(), t, src, last)
+		require.NoError(t, err)
+		require.Empty(t, ids)
+		list = orders(40)[30:]
+		_, _, err = read(t.Context(), t, src, at)
+		require.ErrorContains(t, err, "not in the list of "+server.URL+" any more")
 	}
 }
 
@@ -235,7 +283,10 @@ func TestSource_ContinuesChanged(t *testing.T) {
 				Seq int `json:"note,string"`
 			}
 			changes := []change{{1, 1}, {2, 2}, {3, 3}, {4, 4}, {5, 5}, {6, 6}}
+			var mu sync.Mutex // a page that is requested ahead is given up
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
 				after, _ := strconv.Atoi(req.URL.Query().Get("since"))
 				from := slices.IndexFunc(changes, func(c change) bool { return c.Seq > after })
 				if from < 0 {
@@ -266,7 +317,9 @@ func TestSource_ContinuesChanged(t *testing.T) {
 				}
 			}
 			take(stop)
+			mu.Lock()
 			changes = append(slices.Delete(changes, stop-1, stop), change{stop, 7})
+			mu.Unlock()
 			take(-1)
 			require.Len(t, have, 6, "stopped after %d", stop)
 			require.Equal(t, "7", have[stop], "stopped after %d", stop)

@@ -28,7 +28,7 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 		return r.restart(at, err)
 	case err != nil:
 		if err = r.s.end(at, err); err == nil {
-			return nil, r.end(at, "")
+			return r.pastEnd(at)
 		}
 		return nil, err
 	case resp.Status == http.StatusNotModified: // Since or Options.Header has asked for changes only
@@ -84,6 +84,18 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 	p.count, p.rest = count, p.envelope
 	r.records += count
 	return r.streamEnd(at, p, resp, digest.Sum(nil))
+}
+
+// pastEnd goes on after a page that the API answers as one after the last.
+func (r *reading[T]) pastEnd(at Cursor) (*Cursor, error) {
+	switch {
+	case r.seeking:
+		return r.passed(at, &page{})
+	case at.Skip > 0: // the last run has read records there, and the list has become shorter
+		return r.astray(at), nil
+	default:
+		return nil, r.end(at, "")
+	}
 }
 
 // openPage makes the request for a page, with a new search if the one before has expired.
