@@ -1,16 +1,16 @@
 package httpjson_test
 
 import (
-	"encoding/json"
+	"context"
 	"net/http"
-	"net/http/httptest"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/httpjson"
+	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/dataflowtest"
 )
 
 // With a dot at the end of Records, the value there is the only record of a response.
@@ -29,7 +29,7 @@ func TestSource_OneRecord(t *testing.T) {
 		{records: "data.order.", body: `{"errors":["no access"]}`, problem: "no access"},
 		{records: "data.order.", body: `{"data":{}}`, problem: `there is no field "data.order"`},
 		{records: ".", body: `{"error":{"code":7}}`, problem: `the server reports errors: {"code":7}`},
-		{records: ".", body: `{"id":1,"status":"failed"}`, problem: "the server reports errors"},
+		{records: ".", body: `{"id":1,"status":"failed"}`, problem: "if it is the record, let Options.Check return nil for it"},
 		{records: ".", body: `[{"id":1}]`, problem: `the only record, at ".", is an array: leave out the dot`},
 		{records: ".", body: `null`},
 		{records: ".", body: `<html>busy</html>`, problem: "a web page"},
@@ -50,33 +50,48 @@ func TestSource_OneRecord(t *testing.T) {
 	require.Equal(t, []int{1}, ids, "Check has let it pass: it is the record's own status")
 }
 
-// Each run reads the object anew, as it then is, unless the server says that it is unchanged.
+// Each run reads the object anew, as it then is, unless it is as it was. A transform makes several rows of it.
 func TestSource_OneRecordChanges(t *testing.T) {
 	t.Parallel()
-	var id atomic.Int64
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		tag := `"` + string(rune('0'+id.Load())) + `"`
-		w.Header().Set("ETag", tag)
-		if req.Header.Get("If-None-Match") == tag {
-			w.WriteHeader(http.StatusNotModified)
-			return
-		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"id": id.Load(), "date": "2026-11-27"})
-	}))
-	t.Cleanup(server.Close)
-	src := httpjson.Source[order](recipeOne(server.URL))
-	at := httpjson.Cursor{}
-	for _, want := range [][]int{{1}, nil, {2}} {
-		if want != nil {
-			id.Store(int64(want[0]))
-		}
-		ids, next, err := read(t.Context(), t, src, at)
-		require.NoError(t, err)
-		require.Equal(t, want, ids)
-		if next != (httpjson.Cursor{}) {
-			at = next
-		}
+	a := newAPI(nil)
+	body := ""
+	a.before = func(int, *http.Request) answer { return reply(http.StatusOK, nil, body) }
+	address, opts := recipeOne("https://api.test")
+	opts.Client = a.client()
+	var got []rate
+	sink := memory.ToFunc(func(_ context.Context, row rate) error {
+		got = append(got, row)
+		return nil
+	})
+	kit := dataflowtest.New(t, dataflow.NewFlow("rates", httpjson.Source[rates](address, opts), dataflow.FlatMap(eachRate), sink, nil))
+	for _, run := range []struct {
+		body string
+		want []rate
+	}{
+		{` {"date":"2026-11-27","rates":{"CHF":0.93,"USD":1.08}} `, []rate{{"2026-11-27", "CHF", "0.93"}, {"2026-11-27", "USD", "1.08"}}},
+		{` {"date":"2026-11-27","rates":{"CHF":0.93,"USD":1.08}} `, nil},
+		{`{"date":"2026-11-27","rates":{"CHF":0.94}}`, []rate{{"2026-11-27", "CHF", "0.94"}}},
+	} {
+		body, got = run.body, nil
+		kit.Work("rates")
+		kit.RequireRun("rates", dataflow.RunSuccess)
+		require.Equal(t, run.want, got)
 	}
+}
+
+// A response that is not ready is no record.
+func TestSource_OneRecordUnready(t *testing.T) {
+	t.Parallel()
+	a := newAPI(nil)
+	a.before = func(n int, _ *http.Request) answer {
+		if n == 1 {
+			return reply(http.StatusAccepted, nil, `{"id":7,"status":"working"}`)
+		}
+		return reply(http.StatusOK, nil, `{"id":1}`)
+	}
+	ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test", &httpjson.Options{Records: ".", Snapshot: true, Client: a.client()}), httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, []int{1}, ids)
 }
 
 // A page with several lists is one record, and a later run goes on at the page that the last one names.

@@ -138,9 +138,9 @@ func (o *Options) caller(address string) *httpcall.Caller {
 }
 
 // unready reports whether a response with the status 202 has no records, not even an empty
-// list: the API is still at work. With Lines, what it says of its work would be a record.
+// list: the API is still at work. With Lines, or where the response is the record, what it says of its work would be a record.
 func (o *Options) unready(resp *httpcall.Response) bool {
-	if o.Lines {
+	if o.Lines || o.Records == "." {
 		return true
 	}
 	_, _, err := o.recordsOf(resp.Body)

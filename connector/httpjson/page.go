@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 	"unicode/utf8"
@@ -55,8 +56,11 @@ func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 	}
 	var err error
 	p.records, p.rest, err = s.opts.recordsOf(resp.Body)
-	if s.omitted(err) {
+	switch bad := (*httpcall.ReportedError)(nil); {
+	case s.omitted(err):
 		p.rest, err = resp.Body, nil
+	case s.opts.Records == "." && errors.As(err, &bad):
+		err = fmt.Errorf("%w: if it is the record, let Options.Check return nil for it", err)
 	}
 	p.count = len(p.records)
 	if sendsChanges(s.opts.Paging) { // the rest of such a page is another one each time

@@ -2,10 +2,13 @@ package httpjson_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -288,6 +291,24 @@ func recipeLines(address string) (string, *httpjson.Options) {
 
 func recipeMap(address string) (string, *httpjson.Options) {
 	return address, &httpjson.Options{Records: "items.*", Key: "id", Paging: httpjson.BodyCursor{Path: "next"}}
+}
+
+type rates struct {
+	Date  string                 `json:"date"`
+	Rates map[string]json.Number `json:"rates"`
+}
+
+type rate struct {
+	Date, Currency string
+	Rate           json.Number
+}
+
+func eachRate(_ context.Context, r rates) ([]rate, error) {
+	var list []rate
+	for _, currency := range slices.Sorted(maps.Keys(r.Rates)) {
+		list = append(list, rate{Date: r.Date, Currency: currency, Rate: r.Rates[currency]})
+	}
+	return list, nil
 }
 
 func recipeOne(address string) (string, *httpjson.Options) {

@@ -383,6 +383,7 @@ func TestSink_Calls(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	t.Parallel()
+	require.ErrorContains(t, Source[row]("https://api.test", "list", &Options{Records: "."}).(dataflow.Validator).Validate(), `Records: "." ends in a dot`)
 	for field, part := range map[string]any{
 		"URL":     Source[row]("api.test", "list", nil),
 		"Method":  Source[row]("https://api.test", "", nil),

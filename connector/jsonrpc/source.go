@@ -143,6 +143,9 @@ func (s *source[T]) Validate() error {
 	if s.method == "" {
 		errs = append(errs, &dataflow.ConfigError{Field: "Method", Reason: "it is empty: name the method to call"})
 	}
+	if strings.HasSuffix(s.opts.Records, ".") { // with httpjson it is one record, which a later run would not read again here
+		errs = append(errs, &dataflow.ConfigError{Field: "Records", Reason: fmt.Sprintf("%q ends in a dot: give the path of the array of records in the result", s.opts.Records)})
+	}
 	if s.opts.Next != "" && s.opts.Records == "" {
 		errs = append(errs, &dataflow.ConfigError{Field: "Records", Reason: "it is empty, but Next is set: give the path of the array of records in the result"})
 	}
