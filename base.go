@@ -128,8 +128,8 @@ func (t troubles) try(ctx context.Context, b base, what string, look func(ctx co
 		}
 	}
 	t.note(ctx, b, what, err)
-	if silent {
-		t[what].limit = min(2*limit, longestLook)
+	if now := t[what]; silent && now != nil { // ctx may have ended meanwhile
+		now.limit = min(2*limit, longestLook)
 	}
 }
 
