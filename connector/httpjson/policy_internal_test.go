@@ -257,7 +257,7 @@ func TestSince_NoTime(t *testing.T) {
 }
 
 // Lists in which some rows are refused, of CouchDB, Kafka's REST proxy, batches of Microsoft Graph, Splunk,
-// Postmark, Elastic App Search, Expo and Salesforce.
+// Postmark, Elastic App Search, Expo, Salesforce and Typesense.
 func TestSink_Unchecked_Lists(t *testing.T) {
 	t.Parallel()
 	rows := []json.RawMessage{json.RawMessage(`{"id":1}`), json.RawMessage(`{"id":2}`)}
@@ -270,6 +270,7 @@ func TestSink_Unchecked_Lists(t *testing.T) {
 		`[{"id":"a","errors":[]},{"id":"b","errors":["no such field"]}]`,
 		`{"data":[{"status":"ok","id":"x"},{"status":"error","message":"not registered","details":{}}]}`,
 		`{"compositeResponse":[{"httpStatusCode":201,"body":{"id":"x"}},{"httpStatusCode":400,"body":[{"errorCode":"x"}]}]}`,
+		"{\"success\":true}\n{\"success\":false,\"error\":\"Bad JSON.\",\"document\":\"{\"}\n",
 	} {
 		require.ErrorContains(t, unchecked(&httpcall.Response{Status: 200, Body: []byte(body)}, rows), "its result 1 is {")
 	}
@@ -279,6 +280,7 @@ func TestSink_Unchecked_Lists(t *testing.T) {
 		`[{"id":1,"errors":0,"body":["x"]},{"id":2,"errors":"none","message":"OK"}]`,
 		`[{"status":201,"reason":"Created","body":[{"id":1}]}]`,
 		`{"compositeResponse":[{"httpStatusCode":204,"body":null},{"httpStatusCode":200,"body":["x"]}]}`,
+		"{\"success\":true}\n{\"success\":true}", `{"success":true} x`, "1\n2",
 	} {
 		require.NoError(t, unchecked(&httpcall.Response{Status: 200, Body: []byte(body)}, rows), body)
 	}

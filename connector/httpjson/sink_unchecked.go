@@ -31,7 +31,7 @@ func unchecked(resp *httpcall.Response, sent []json.RawMessage) error {
 	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(resp.Body, &object) != nil {
-		return refusesOne(resp.Body, sent)
+		return refusesOne(asList(resp.Body), sent)
 	}
 	says := func() bool { return httpcall.Failed(object) || !httpcall.SaysNone(object["error"]) }
 	refused := func(field string) bool { return !httpcall.SaysNone(object[field]) }
@@ -61,6 +61,23 @@ func unchecked(resp *httpcall.Response, sent []json.RawMessage) error {
 		}
 	}
 	return nil
+}
+
+// asList returns JSON lines as an array, as Typesense's import answers, and any other body as it is.
+func asList(body []byte) json.RawMessage {
+	var list []json.RawMessage
+	for lines := json.NewDecoder(bytes.NewReader(body)); lines.More(); {
+		var line json.RawMessage
+		if lines.Decode(&line) != nil {
+			return body
+		}
+		list = append(list, line)
+	}
+	if len(list) < 2 {
+		return body
+	}
+	text, _ := json.Marshal(list) // it was JSON
+	return text
 }
 
 // rejects reports whether a partial success of OpenTelemetry's protocol has rejected rows. Its message alone is a hint.
