@@ -95,6 +95,23 @@ func TestClassify_File(t *testing.T) {
 	}
 }
 
+// coded is an error of SQLite with its result code.
+type coded int
+
+func (coded) Error() string { return "as if" }
+func (c coded) Code() int   { return int(c) }
+
+// What comes of the disk and of the locks of the write-ahead log passes.
+func TestClassify_Code(t *testing.T) {
+	t.Parallel()
+	store, err := dataflowsqlite.New(new(sql.DB)).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	for _, code := range []coded{8, 10, 13, 14, 15, 8 | 1<<8, 10 | 3<<8} {
+		require.Equal(t, dataflow.FaultUnavailable, store.Classify(code), code)
+	}
+	require.Equal(t, dataflow.FaultOther, store.Classify(coded(1)))
+}
+
 // When the context ends, database/sql rolls the transaction back by itself, and a statement or Commit
 // returns only sql.ErrTxDone. InTx adds the error of the context.
 func TestInTx_CancelledBeforeCommit(t *testing.T) {

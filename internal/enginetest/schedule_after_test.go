@@ -1,6 +1,8 @@
 package enginetest_test
 
 import (
+	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -159,15 +161,25 @@ func TestAfter_FirstLoad(t *testing.T) {
 }
 
 // The rows of dead letters count as rows of their flow: those that a later run tries again, and those
-// that somebody replays before it.
+// that somebody replays before it, also where they are written elsewhere.
 func TestAfter_DeadLetters(t *testing.T) {
 	t.Parallel()
-	for name, policy := range map[string]dataflow.Policy{"Retried": dataflow.RetryBadFor(time.Hour, 9), "Replayed": dataflow.DeadLetterUpTo(9)} {
+	retry, keep := dataflow.RetryBadFor(time.Hour, 9), dataflow.DeadLetterUpTo(9)
+	for name, policy := range map[string]dataflow.Policy{"Retried": retry, "Replayed": keep, "RetriedElsewhere": retry, "ReplayedElsewhere": keep} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			onBoth(t, func(t *dbT) {
 				t.orphans()
-				orders := retried(1, dataflow.Identity[int](), appendTo("hb"), &dataflow.FlowOptions{OnBadRecord: policy, MaxAttempts: 1})
+				target := appendTo("hb")
+				if strings.HasSuffix(name, "Elsewhere") {
+					target = dataflow.To(dataflow.SinkFunc[int](func(_ context.Context, b dataflow.SinkBatch[int]) error {
+						if err := t.exec("insert into hb values (1)"); err != nil {
+							b.Refuse(0, err)
+						}
+						return nil
+					}))
+				}
+				orders := retried(1, dataflow.Identity[int](), target, &dataflow.FlowOptions{OnBadRecord: policy, MaxAttempts: 1})
 				client := t.registered(orders, following("report", dataflow.After{Flow: "hb", OnlyIfRows: true}, nil))
 				work := func() {
 					t.Helper()
@@ -178,7 +190,7 @@ func TestAfter_DeadLetters(t *testing.T) {
 				work()
 				require.Zero(t, t.number(sqlAfterRuns), "its row was refused")
 				require.NoError(t, t.exec("insert into parents values (1)"))
-				if name == "Replayed" {
+				if strings.HasPrefix(name, "Replayed") {
 					report, err := client.Replay(t.Context(), "hb", nil)
 					require.NoError(t, err)
 					require.Len(t, report.Replayed, 1)
