@@ -174,7 +174,7 @@ func TestAfter_DeadLetters(t *testing.T) {
 				if strings.HasSuffix(name, "Elsewhere") {
 					target = dataflow.To(dataflow.SinkFunc[int](func(_ context.Context, b dataflow.SinkBatch[int]) error {
 						if err := t.exec("insert into hb values (1)"); err != nil {
-							b.Refuse(0, err)
+							return b.Refuse(0, err)
 						}
 						return nil
 					}))
