@@ -42,7 +42,7 @@ func (s *applySink[T]) table(ctx context.Context, tx pgx.Tx) (*applyTable, error
 	var hidden bool
 	at = &applyTable{statements: make(map[string]*applyStatement)}
 	if err := tx.QueryRow(ctx, fmt.Sprintf(actsQuery, hides("to_regclass($1)")), s.to.name.Sanitize()).Scan(&at.single, &at.referenced, &hidden); err != nil {
-		return nil, fmt.Errorf("look up its foreign keys: %w", err)
+		return nil, inTheWay(fmt.Errorf("look up its foreign keys: %w", err))
 	}
 	if hidden {
 		return nil, errHidden

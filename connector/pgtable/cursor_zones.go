@@ -85,7 +85,7 @@ func (r *reader) convertTimes(ctx context.Context, values, types []string) ([]st
 	}
 	zones, err := r.zones(ctx, first)
 	if err != nil {
-		return nil, fmt.Errorf("look up time zones: %w", err)
+		return nil, inTheWay(fmt.Errorf("look up time zones: %w", err))
 	}
 	var proved [][]string
 	for _, zone := range zones {

@@ -38,7 +38,7 @@ func (r *reader) checkOutside(ctx context.Context) error {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
 	case err != nil:
-		return fmt.Errorf("look for foreign tables: %w", err)
+		return inTheWay(fmt.Errorf("look for foreign tables: %w", err))
 	case perhaps: // the key may be of the local table
 		return nil
 	case refreshed:
@@ -57,11 +57,11 @@ func (r *reader) compareHere(ctx context.Context) error {
 	whole := *r.unbounded()
 	rows, err := r.pool.Query(ctx, "explain (format json) "+whole.query.DescribeQuery(), whole.args...)
 	if err != nil {
-		return fmt.Errorf("look for foreign tables: %w", err)
+		return inTheWay(fmt.Errorf("look for foreign tables: %w", err))
 	}
 	plan, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[[]byte])
 	if err != nil {
-		return fmt.Errorf("look for foreign tables: %w", err)
+		return inTheWay(fmt.Errorf("look for foreign tables: %w", err))
 	}
 	if bytes.Contains(plan, []byte(`"Foreign Scan"`)) {
 		whole.query.Fenced = true

@@ -43,7 +43,7 @@ func (g Lag) horizon(ctx context.Context, r readStart) (horizon, error) {
 	var clock *int64
 	var server int64
 	if err := r.pool.QueryRow(ctx, lagQuery).Scan(&clock, &server); err != nil {
-		return horizon{}, fmt.Errorf("ask for the time: %w", err)
+		return horizon{}, inTheWay(fmt.Errorf("ask for the time: %w", err))
 	}
 	if clock == nil {
 		return horizon{limit: negativeInfinity, server: server}, nil

@@ -158,7 +158,7 @@ func (o *oldest) String() string {
 func (g OpenTransactions) look(ctx context.Context, r readStart) (time.Time, *oldest, error) {
 	var clock int64
 	if err := r.pool.QueryRow(ctx, clockQuery).Scan(&clock); err != nil {
-		return time.Time{}, nil, fmt.Errorf("ask for the time: %w", err)
+		return time.Time{}, nil, inTheWay(fmt.Errorf("ask for the time: %w", err))
 	}
 	if !r.rough {
 		if err := pause(ctx); err != nil {
@@ -168,7 +168,7 @@ func (g OpenTransactions) look(ctx context.Context, r readStart) (time.Time, *ol
 	o := &oldest{}
 	err := r.pool.QueryRow(ctx, oldestQuery).Scan(&o.server, &o.recovery, &o.prepares, &o.unseen, &o.since, &o.pid, &o.role, &o.application, &o.state)
 	if err != nil {
-		return time.Time{}, nil, fmt.Errorf("look for open transactions: %w", err)
+		return time.Time{}, nil, inTheWay(fmt.Errorf("look for open transactions: %w", err))
 	}
 	return time.UnixMicro(clock), o, nil
 }
@@ -181,7 +181,7 @@ func (g OpenTransactions) prepared(ctx context.Context, pool *pgxpool.Pool, aske
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
 	case err != nil:
-		return fmt.Errorf("look for prepared transactions: %w", err)
+		return inTheWay(fmt.Errorf("look for prepared transactions: %w", err))
 	}
 	h.limit = negativeInfinity
 	h.held = &held{by: fmt.Sprintf("the prepared transaction %q of role %q", gid, owner), since: time.UnixMicro(at), asked: asked, upTo: timeText(asked), patience: g.Patience}
@@ -195,7 +195,7 @@ func unseen(ctx context.Context, pool *pgxpool.Pool) error {
 	for n := 0; ; n++ {
 		rows, err := pool.Query(ctx, unseenQuery, open)
 		if err != nil {
-			return fmt.Errorf("look for open transactions: %w", err)
+			return inTheWay(fmt.Errorf("look for open transactions: %w", err))
 		}
 		var pid int32
 		var id, role, me string
@@ -207,7 +207,7 @@ func unseen(ctx context.Context, pool *pgxpool.Pool) error {
 		})
 		switch {
 		case err != nil:
-			return fmt.Errorf("look for open transactions: %w", err)
+			return inTheWay(fmt.Errorf("look for open transactions: %w", err))
 		case len(open) == 0:
 			return nil
 		case n == settles && hidden:

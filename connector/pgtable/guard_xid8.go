@@ -84,7 +84,7 @@ func (g XID8) horizon(ctx context.Context, r readStart) (horizon, error) {
 	var server, clock int64
 	var since *int64
 	if err := r.pool.QueryRow(ctx, xidQuery).Scan(&oldest, &next, &open, &recovery, &server, &clock, &by, &since); err != nil {
-		return horizon{}, fmt.Errorf("ask for the oldest open transaction: %w", err)
+		return horizon{}, inTheWay(fmt.Errorf("ask for the oldest open transaction: %w", err))
 	}
 	h := horizon{limit: oldest, server: server}
 	if open {

@@ -182,7 +182,7 @@ func (r *reader) lookUpTypes(ctx context.Context) error {
 func (r *reader) lookUpUnknown(ctx context.Context, types []int64) (collated []int, err error) {
 	rows, err := r.pool.Query(ctx, keyTypesQuery, types)
 	if err != nil {
-		return nil, fmt.Errorf("look up the types of the key: %w", err)
+		return nil, inTheWay(fmt.Errorf("look up the types of the key: %w", err))
 	}
 	var oid int64
 	var name, cast string
@@ -208,7 +208,7 @@ func (r *reader) lookUpUnknown(ctx context.Context, types []int64) (collated []i
 		return nil
 	})
 	if err != nil && !dataflow.IsPermanent(err) {
-		err = fmt.Errorf("look up the types of the key: %w", err)
+		err = inTheWay(fmt.Errorf("look up the types of the key: %w", err))
 	}
 	return collated, err
 }
@@ -239,7 +239,7 @@ func (r *reader) lookUpCollations(ctx context.Context, columns []int) error {
 	}
 	rows, err := r.pool.Query(ctx, fmt.Sprintf(collationsQuery, strings.Join(names, ", ")), whole.args...)
 	if err != nil {
-		return fmt.Errorf("look up the collation of the key: %w", err)
+		return inTheWay(fmt.Errorf("look up the collation of the key: %w", err))
 	}
 	var n int
 	var name string
@@ -250,7 +250,7 @@ func (r *reader) lookUpCollations(ctx context.Context, columns []int) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("look up the collation of the key: %w", err)
+		return inTheWay(fmt.Errorf("look up the collation of the key: %w", err))
 	}
 	if foreign {
 		return r.compareHere(ctx)

@@ -284,7 +284,7 @@ func (r *reader) lookUpNullable(ctx context.Context) error {
 	}
 	var n int
 	if err := r.pool.QueryRow(ctx, notNullQuery, relations, numbers).Scan(&n); err != nil {
-		return fmt.Errorf("look up the key columns: %w", err)
+		return inTheWay(fmt.Errorf("look up the key columns: %w", err))
 	}
 	r.nullable = n > 0
 	return nil

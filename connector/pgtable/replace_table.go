@@ -45,7 +45,7 @@ func lookUpReplaced(ctx context.Context, tx pgx.Tx, name pgx.Identifier) (*repla
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, errors.New("the table no longer exists")
 	case err != nil:
-		return nil, fmt.Errorf("look up the table: %w", err)
+		return nil, inTheWay(fmt.Errorf("look up the table: %w", err))
 	case !isTable:
 		return nil, dataflow.Permanent(errors.New("it is not a table: Replace needs a table"))
 	case secured:
@@ -57,7 +57,7 @@ func lookUpReplaced(ctx context.Context, tx pgx.Tx, name pgx.Identifier) (*repla
 func (p *replaced) lookUpReferences(ctx context.Context, tx pgx.Tx, name pgx.Identifier) error {
 	rows, err := tx.Query(ctx, referencesQuery, name.Sanitize())
 	if err != nil {
-		return fmt.Errorf("look for foreign keys: %w", err)
+		return inTheWay(fmt.Errorf("look for foreign keys: %w", err))
 	}
 	var key, table, action, own string
 	var self bool
@@ -75,7 +75,7 @@ func (p *replaced) lookUpReferences(ctx context.Context, tx pgx.Tx, name pgx.Ide
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("look for foreign keys: %w", err)
+		return inTheWay(fmt.Errorf("look for foreign keys: %w", err))
 	}
 	if own != "" && p.referenced { // the key would act on the new rows
 		refused = fmt.Errorf(`foreign key %q of the table to itself acts on deleted rows ("on delete …"), and another table refers to it too: use "on delete no action"`, own)
@@ -102,7 +102,7 @@ func (p *replaced) checkTypes(ctx context.Context, tx pgx.Tx) error {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
 	case err != nil:
-		return fmt.Errorf("look up the columns: %w", err)
+		return inTheWay(fmt.Errorf("look up the columns: %w", err))
 	}
 	return fmt.Errorf("column %q has become %s since the run began, and its rows were written as %s: run the flow again", column, now, then)
 }

@@ -91,7 +91,7 @@ func checkTexts(ctx context.Context, conn *pgx.Conn, columns []pgconn.FieldDescr
 	}
 	rows, err := conn.Query(ctx, textSettingsQuery, oids)
 	if err != nil {
-		return fmt.Errorf("look up the types of the query: %w", err)
+		return inTheWay(fmt.Errorf("look up the types of the query: %w", err))
 	}
 	var oid int64
 	var typ, setting, value string
@@ -110,7 +110,7 @@ func checkTexts(ctx context.Context, conn *pgx.Conn, columns []pgconn.FieldDescr
 	})
 	switch {
 	case err != nil:
-		return fmt.Errorf("look up the types of the query: %w", err)
+		return inTheWay(fmt.Errorf("look up the types of the query: %w", err))
 	case unusual != nil:
 		return dataflow.Permanent(errors.Join(unusual...))
 	default:

@@ -171,7 +171,7 @@ func (s *tableSink) write(ctx context.Context, tx pgx.Tx, rows reflect.Value, re
 	database := databaseOf(tx)
 	st, err := s.statement(ctx, tx, database)
 	if err != nil {
-		return inTheWay(err)
+		return err
 	}
 	if st.check == "" {
 		return s.writeWith(ctx, tx, st, rows, results, part)

@@ -165,7 +165,7 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier, key []string) 
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, noTable(table) // it has just gone
 	case err != nil:
-		return nil, fmt.Errorf("look up the table: %w", err)
+		return nil, inTheWay(fmt.Errorf("look up the table: %w", err))
 	case !nulls:
 		return nil, dataflow.Permanent(errors.New("array_nulls is off in this session, in which a NULL in an array would become the text NULL: set array_nulls to on for this role"))
 	}
@@ -182,7 +182,7 @@ func compareAsIndex(ctx context.Context, tx pgx.Tx, table pgx.Identifier, key []
 	}
 	rows, err := tx.Query(ctx, arbiterQuery, table.Sanitize(), key)
 	if err != nil {
-		return fmt.Errorf("look up the collations of the key: %w", err)
+		return inTheWay(fmt.Errorf("look up the collations of the key: %w", err))
 	}
 	var name, collation string
 	_, err = pgx.ForEachRow(rows, []any{&name, &collation}, func() error {
@@ -194,7 +194,7 @@ func compareAsIndex(ctx context.Context, tx pgx.Tx, table pgx.Identifier, key []
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("look up the collations of the key: %w", err)
+		return inTheWay(fmt.Errorf("look up the collations of the key: %w", err))
 	}
 	return nil
 }
@@ -207,19 +207,19 @@ func noTable(table pgx.Identifier) error {
 func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]tableColumn, error) {
 	rows, err := tx.Query(ctx, columnsQuery, table.Sanitize())
 	if err != nil {
-		return nil, fmt.Errorf("look up its columns: %w", err)
+		return nil, inTheWay(fmt.Errorf("look up its columns: %w", err))
 	}
 	defer rows.Close()
 	var columns []tableColumn
 	for rows.Next() {
 		var c tableColumn
 		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.isEnum, &c.declared, &c.typmod, &c.full, &c.isIdentity, &c.isNumbered, &c.collation, &c.collated, &c.send, &c.most); err != nil {
-			return nil, fmt.Errorf("look up its columns: %w", err)
+			return nil, inTheWay(fmt.Errorf("look up its columns: %w", err))
 		}
 		columns = append(columns, c)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("look up its columns: %w", err)
+		return nil, inTheWay(fmt.Errorf("look up its columns: %w", err))
 	}
 	if len(columns) == 0 {
 		return nil, noTable(table)

@@ -69,6 +69,31 @@ func TestInsertTo_Transient(t *testing.T) {
 	}
 }
 
+// A small statement of a source's or a target's own that takes too long for a moment costs no attempt.
+func TestOwnStatements_InTheWay(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table numbers (n bigint)`, `create table source (n bigint primary key, at timestamptz not null default now())`, `insert into source select generate_series(1, 20)`,
+		pgtable.CheckpointTable, raises("dataflow_sink_checkpoint", "57014", 2),
+		`create schema mine`, `create sequence mine.tries`,
+		`create function mine.clock_timestamp() returns timestamptz language plpgsql as $$ begin
+			if nextval('mine.tries') <= 5 then raise 'as if' using errcode = '57014'; end if;
+			return pg_catalog.clock_timestamp(); end $$`)
+	config := pool.Config()
+	config.ConnConfig.RuntimeParams["search_path"] = "mine, pg_catalog, public" // the guard asks for the time
+	slow, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(slow.Close)
+	client := onSQLite(t, dataflow.NewFlow("far", pgtable.Keyset[number](slow, pgtable.Query{SQL: `select n, at from source`, Key: []string{"at", "n"}}), dataflow.Identity[number](),
+		pgtable.InsertTo[number](pool, "numbers"), &dataflow.FlowOptions{MaxAttempts: 1}))
+	run, err := client.Trigger(t.Context(), "far", nil)
+	require.NoError(t, err)
+	require.Empty(t, run.Errors)
+	require.Equal(t, dataflow.Counters{Read: 20, Written: 20}, run.Counters)
+	var tries int64
+	require.NoError(t, pool.QueryRow(t.Context(), `select last_value from mine.tries`).Scan(&tries))
+	require.Greater(t, tries, int64(5))
+}
+
 // terminate breaks all connections of a pool, as a server restart does.
 func terminate(ctx context.Context, pool *pgxpool.Pool) error {
 	_, err := pool.Exec(ctx, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`)

@@ -67,7 +67,7 @@ func isStale(err error) bool { return sqlstate.Is(err, sqlstate.Again) }
 func (st *statement) refusedByNow(ctx context.Context, tx pgx.Tx, refused error) error {
 	var same bool
 	if err := tx.QueryRow(ctx, "select "+st.asBefore).Scan(&same); err != nil {
-		return fmt.Errorf("look whether the table was altered: %w", err)
+		return inTheWay(fmt.Errorf("look whether the table was altered: %w", err))
 	}
 	if !same {
 		return errAltered()

@@ -23,7 +23,7 @@ func Remedies() []Remedy {
 		{"40001", "another transaction has changed the same rows: with default_transaction_isolation = 'read committed' this does not happen"},
 		{"42501", "the role lacks the right: grant it. If it is about a schema: to make tables a role needs create there, which from Postgres 15 on only the database's owner has on the schema public"},
 		{"53100", "the server's disk is full: free space there"},
-		{"53200", "the server has no memory for the statement: use a smaller BatchSize, or a smaller work_mem"},
+		{"53200", "the server has no memory for the statement: use a smaller BatchSize, or a smaller work_mem; if it is shared memory, the server has no room for more locks: raise max_locks_per_transaction"},
 		{"53300", "the server has no connection left: use a smaller pool (pool_max_conns), a pooler, or raise max_connections"},
 		{"53400", "the statement went over a limit of the server, such as temp_file_limit: raise it for this role, or let the query sort less"},
 		{"55P03", "another transaction held the lock for longer than lock_timeout: end that transaction (pg_blocking_pids names its process), or raise lock_timeout for this role"},
