@@ -185,7 +185,10 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, use func(f
 	if err == nil && recs.ended {
 		err = f.unchanged(recs.at.Offset)
 	}
-	if recs.left {
+	switch {
+	case recs.hole:
+		notes.Info(ctx, files.HoleNote, slog.String("file", name), slog.Int64("line", recs.at.lines()+1))
+	case recs.left:
 		notes.Info(ctx, "the file ends within a record and was changed lately; a later run reads the record", slog.String("file", name), slog.Int64("line", recs.at.lines()+1))
 		more = false
 	}

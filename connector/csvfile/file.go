@@ -66,7 +66,7 @@ func (f *file) readHeader() error {
 		from = recs.at.Offset
 		header, err = recs.next()
 	}
-	f.left = recs.left
+	f.left = recs.left && !recs.hole
 	switch bad := (*dataflow.RecordError)(nil); {
 	case errors.Is(err, io.EOF) && f.opts.HeaderAt != "" && recs.lines > 0 && !recs.left:
 		return f.permanent("no record has the column %q of HeaderAt: it ends at line %d", f.opts.HeaderAt, recs.lines)

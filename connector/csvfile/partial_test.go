@@ -237,3 +237,46 @@ func TestRead_ReplacedWhileRead(t *testing.T) {
 		require.True(t, dataflow.IsPermanent(last))
 	}
 }
+
+// Space at the end of a file that was not written yet is no record, however much there is: Windows sets the length of a file on
+// a server before it copies the text. In a file that has rested, it holds up no later file.
+func TestPartial_Hole(t *testing.T) {
+	t.Parallel()
+	const limit = 100_000
+	for hole, old := range map[int]bool{10: false, 3 * limit: true, 5*limit + 7: false} {
+		for text, whole := range map[string]bool{"": false, "a,b\n1,2\n": true, "a,b\n1,2\n3": false} {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "1.csv")
+			put(t, path, text+strings.Repeat("\x00", hole))
+			put(t, filepath.Join(dir, "2.csv"), "a,b\n5,6\n")
+			if old {
+				at := time.Now().Add(-time.Hour)
+				require.NoError(t, os.Chtimes(path, at, at))
+			}
+			want := []string{}
+			if len(text) > 5 {
+				want = append(want, "1")
+			}
+			if old && (whole || text == "") {
+				want = append(want, "5")
+			}
+			got := []string{}
+			var last error
+			for item, err := range csvfile.OpenGlob[pair](filepath.Join(dir, "*"), &csvfile.Options{MaxRecordBytes: limit}).Read(t.Context(), request(nil)) {
+				if last = err; err == nil {
+					got = append(got, item.Value.A)
+				}
+			}
+			require.Equal(t, want, got, "%q and %d", text, hole)
+			if old && !whole && text != "" {
+				require.ErrorContains(t, last, "has more than 100000 bytes")
+			} else {
+				require.NoError(t, last, "%q and %d", text, hole)
+			}
+			put(t, path, "a,b\n1,2\n3,4\n"+strings.Repeat("7,8\n", hole)) // it is whole now
+			rows, err := read(t, csvfile.Open[pair](path, nil), nil)
+			require.NoError(t, err)
+			require.Len(t, rows, hole+2)
+		}
+	}
+}

@@ -39,6 +39,8 @@ type records struct {
 	ended         bool   // nothing follows, even if the file has grown since
 	// left is true if the file ends within a record that may still be written.
 	left bool
+	// hole is true if what is left is space that was not written, in a file that has rested: nothing need come.
+	hole bool
 	// blanks is true if a blank line is a record, of one empty cell.
 	blanks bool
 	// counts is true if the cells are not needed.
@@ -167,6 +169,10 @@ func (r *records) line(size int64) ([]byte, error) {
 	for {
 		part, err := r.buf.ReadSlice('\n')
 		if n := size + int64(len(r.long)+len(part)); n > r.f.opts.MaxRecordBytes {
+			if hole := size == 0 && files.IsHole(r.long); files.IsHole(part) && r.f.EndsInHole() && (hole || r.f.Grows()) {
+				r.ended, r.left, r.hole = true, true, hole && !r.f.Grows()
+				return nil, io.EOF
+			}
 			return nil, r.f.permanent("the record after line %d has more than %d bytes: close an open quote, or raise MaxRecordBytes", r.at.lines(), r.f.opts.MaxRecordBytes)
 		}
 		if err != nil || len(r.long) > 0 { // otherwise, as for most lines, part is in the buffer whole
@@ -179,6 +185,7 @@ func (r *records) line(size int64) ([]byte, error) {
 		case errors.Is(err, io.EOF):
 			r.ended, r.last = true, true
 			if r.left = r.f.Cut() || files.IsHole(part) || len(part) > 0 && r.f.Grows(); r.left || len(part) == 0 {
+				r.hole = files.IsHole(part) && size == 0 && !r.f.Cut() && !r.f.Grows()
 				return nil, io.EOF
 			}
 		case err != nil:

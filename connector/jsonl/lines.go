@@ -94,10 +94,13 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 			if err := f.Unchanged(at.Offset); err != nil {
 				return false, permanent(err)
 			}
-			if in.Left {
-				notes.Info(ctx, "the file ends within a line and was changed lately; a later run reads the line", slog.String("file", name), slog.Int64("line", at.Line+1))
+			switch at := slog.Int64("line", at.Line+1); {
+			case in.Hole:
+				notes.Info(ctx, files.HoleNote, slog.String("file", name), at)
+			case in.Left:
+				notes.Info(ctx, "the file ends within a line and was changed lately; a later run reads the line", slog.String("file", name), at)
 			}
-			return !in.Left, nil
+			return !in.Left || in.Hole, nil
 		}
 		l.tooLong = errors.Is(err, files.ErrTooLong)
 		if err != nil && !l.tooLong {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -257,5 +258,24 @@ func TestRead_ReplacedWhileRead(t *testing.T) {
 		}
 		require.ErrorContains(t, last, text)
 		require.True(t, dataflow.IsPermanent(last))
+	}
+}
+
+// Space at the end of a file that was not written, or was lost in a crash, holds up no later file once the file has rested.
+func TestPartial_Hole(t *testing.T) {
+	t.Parallel()
+	for _, hole := range []int{10, 300_000} {
+		for after, want := range map[time.Duration][]int{0: {1}, -time.Hour: {1, 2}} {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "1")
+			put(t, path, []byte("1\n"+strings.Repeat("\x00", hole)))
+			put(t, filepath.Join(dir, "2"), []byte("2\n"))
+			at := time.Now().Add(after)
+			require.NoError(t, os.Chtimes(path, at, at))
+			got, _, bad, err := readInts(t, jsonl.OpenGlob[int](dir+"/*", &jsonl.Options{MaxLineBytes: 100_000}), jsonl.Cursor{})
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+			require.Zero(t, bad)
+		}
 	}
 }

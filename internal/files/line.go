@@ -19,6 +19,8 @@ type Lines struct {
 	// Left is true if the file ends within a line that may still be written. The line
 	// is not returned, and Offset is before it.
 	Left bool
+	// Hole is true if what is left is space that was not written, in a file that has rested: nothing need come.
+	Hole bool
 	// Whole, if it is not nil, reports whether a line without a line break is whole
 	// nevertheless, because nothing can follow it.
 	Whole func(line []byte) bool
@@ -58,7 +60,8 @@ func (l *Lines) Next() ([]byte, error) {
 			}
 			part = l.long
 		}
-		if tooLong = tooLong || int64(len(trimBreak(part))) > l.max; tooLong {
+		if !tooLong && int64(len(trimBreak(part))) > l.max { // once: a line may have gigabytes
+			tooLong = true
 			l.long = append(l.long[:0], part[:min(int64(len(part)), l.max)]...)
 		}
 		if errors.Is(err, io.EOF) && l.leave(part, start, tooLong) {
@@ -85,7 +88,7 @@ func (l *Lines) leave(part []byte, start int64, tooLong bool) bool {
 	case l.Offset == start: // no line
 		l.Left = l.f.Cut()
 	case IsHole(part):
-		l.Left = true
+		l.Left, l.Hole = true, !l.f.Cut() && !l.f.Grows()
 	case !tooLong && !l.f.Cut() && l.Whole != nil && l.Whole(part):
 	default:
 		l.Left = l.f.Cut() || l.f.Grows()
@@ -96,9 +99,23 @@ func (l *Lines) leave(part []byte, start int64, tooLong bool) bool {
 	return l.Left
 }
 
+// HoleNote is what the log says of a file that ends in a hole.
+const HoleNote = "the file ends in NUL bytes: space that was not written yet, or was lost in a crash; a later run reads what is written there"
+
 // IsHole reports whether the end of a file holds only NUL bytes: the space for lines that were
 // not written yet, or were lost in a crash. It is no line, whatever its age.
 func IsHole(end []byte) bool { return len(end) > 0 && len(bytes.Trim(end, "\x00")) == 0 }
+
+// EndsInHole reports whether the last byte of a file that is not compressed is NUL. Windows sets the length of a file on
+// a server before it copies the text.
+func (f *File) EndsInHole() bool {
+	size, err := f.Size()
+	if f.at == nil || err != nil || size == 0 {
+		return false
+	}
+	last, err := f.Bytes(size-1, size)
+	return err == nil && IsHole(last)
+}
 
 // trimBreak removes a line break, "\n" or "\r\n".
 func trimBreak(line []byte) []byte {
