@@ -58,7 +58,7 @@ func (e *encoder) validate() error {
 func (e *encoder) header() []byte {
 	var line []byte
 	for i, c := range e.plan {
-		line = e.cell(line, i, cmp.Or(c.name, c.fieldName()))
+		line = e.cell(line, i, cmp.Or(c.name, c.fieldName()), false)
 	}
 	return append(line, '\n')
 }
@@ -91,11 +91,14 @@ func encodeRows[T any](e *encoder, out []byte, rows []T, keys []string, refuse f
 
 func (e *encoder) record(out []byte, row reflect.Value) ([]byte, error) {
 	for i, c := range e.plan {
-		text, err := e.text(row.FieldByIndex(c.index), c.layout)
+		v := row.FieldByIndex(c.index)
+		text, err := e.text(v, c.layout)
 		if err != nil {
 			return nil, fmt.Errorf("field %s: %w", c.field, err)
 		}
-		out = e.cell(out, i, text)
+		// Postgres takes the text in quotes for no null. The empty text of a field that is no pointer may be meant as one.
+		isText := text == e.opts.Null && (v.Kind() != reflect.Pointer && text != "" || v.Kind() == reflect.Pointer && !v.IsNil())
+		out = e.cell(out, i, text, isText)
 	}
 	return append(out, '\n'), nil
 }
@@ -142,14 +145,15 @@ func (e *encoder) text(v reflect.Value, layout string) (string, error) {
 }
 
 // cell appends the cell of a column. It quotes text that a reader might misread,
-// such as a comment, a byte order mark, a NUL, or an empty cell alone on its line.
-func (e *encoder) cell(out []byte, column int, text string) []byte {
+// such as a comment, a byte order mark, a NUL, or an empty cell alone on its line, and text that is
+// to be quoted anyway.
+func (e *encoder) cell(out []byte, column int, text string, quote bool) []byte {
 	if column > 0 {
 		out = append(out, e.comma...)
 	}
 	first, _ := utf8.DecodeRuneInString(text)
 	switch {
-	case text == "" && len(e.plan) == 1, text == `\.`, first == 0, first == '#', first == '\uFEFF', text != "" && unicode.IsSpace(first),
+	case quote, text == "" && len(e.plan) == 1, text == `\.`, first == 0, first == '#', first == '\uFEFF', text != "" && unicode.IsSpace(first),
 		strings.ContainsAny(text, "\"\r\n"), strings.Contains(text, e.comma):
 		out = append(out, '"')
 		out = append(out, strings.ReplaceAll(text, `"`, `""`)...)

@@ -23,7 +23,8 @@ type SinkOptions struct {
 	// has seconds, as before 1893 in Berlin, is written in UTC if the layout has an offset.
 	TimeLayout string
 
-	// Null is the text of a nil pointer's cell. Empty means an empty cell.
+	// Null is the text of a nil pointer's cell. Empty means an empty cell. A pointer to the same text is
+	// written in quotes: copy of Postgres does not take that for null, but [Open] does.
 	Null string
 
 	// MaxFileBytes makes [AppendTo] start another file, at the end of a batch, once

@@ -237,3 +237,18 @@ func TestSink_Validate(t *testing.T) {
 type readable struct{ text string }
 
 func (r *readable) UnmarshalText(text []byte) error { r.text = string(text); return nil }
+
+// Postgres reads null from a cell without quotes alone. So a text that is the one of null is in quotes.
+func TestEncoder_NullText(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		A *string
+		B string
+	}
+	for null, want := range map[string]string{"": ",\n\"\",\nNULL,NULL\n", "NULL": "NULL,\n,\n\"NULL\",\"NULL\"\n"} {
+		empty, text := "", "NULL"
+		out, err := encodeRows(newEncoder(reflect.TypeFor[row](), &SinkOptions{Null: null}), nil, []row{{}, {A: &empty}, {A: &text, B: text}}, nil, nil)
+		require.NoError(t, err)
+		require.Equal(t, want, string(out))
+	}
+}
