@@ -273,10 +273,10 @@ func TestPartial_Hole(t *testing.T) {
 			} else {
 				require.NoError(t, last, "%q and %d", text, hole)
 			}
-			put(t, path, "a,b\n1,2\n3,4\n"+strings.Repeat("7,8\n", hole)) // it is whole now
+			put(t, path, "a,b\n1,2\n3,4\n"+strings.Repeat("7,8\n", 10)) // it is whole now
 			rows, err := read(t, csvfile.Open[pair](path, nil), nil)
 			require.NoError(t, err)
-			require.Len(t, rows, hole+2)
+			require.Len(t, rows, 12)
 		}
 	}
 }
