@@ -88,6 +88,11 @@
 // in SQLite, and a database in MySQL. Put a name with a dot in double quotes, even in
 // MySQL: `"main"."my.table"`.
 //
+// SQLite commits each file by itself in journal_mode WAL (sqlite.org/lang_attach.html). After a crash in
+// that moment, an attached database may have the rows of [Insert] or [Upsert], and the client's no checkpoint,
+// or the other way round. Open that file by itself for [InsertTo] or [UpsertTo], which keep the checkpoint beside
+// the rows. With journal_mode OFF, SQLite promises no rollback at all: do not use it for a target, or for the client.
+//
 // # MySQL and MariaDB
 //
 // MySQL 8.0, MariaDB 10.3, or later. The tests run on MariaDB; on MySQL 8 and on Percona they
