@@ -18,7 +18,7 @@ import (
 func (c *Client) Flow(ctx context.Context, name string) (*Flow, error) {
 	rec, err := c.store.FlowByName(ctx, name)
 	if err != nil {
-		return nil, public(fmt.Errorf("get flow %q: %w", name, err))
+		return nil, public(fmt.Errorf("get flow %q: %w", name, c.flows.unstored(name, err)))
 	}
 	return c.flows.bind(rec), nil
 }
@@ -113,7 +113,7 @@ func setFlowState(ctx context.Context, c *Client, name string, p *FlowStateParam
 			return err
 		}
 		if rec, err = q.FlowByName(ctx, name); err != nil {
-			return err
+			return c.flows.unstored(name, err)
 		}
 		before, now, err := q.FlowLock(ctx, rec.ID)
 		if err != nil {

@@ -212,7 +212,7 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 	}
 	rec, err := q.FlowByName(ctx, name)
 	if err != nil {
-		return nil, public(fmt.Errorf("trigger flow %q: %w", name, err))
+		return nil, public(fmt.Errorf("trigger flow %q: %w", name, c.flows.unstored(name, err)))
 	}
 	f := c.flows.bind(rec)
 	c.flows.noteAsked(f)

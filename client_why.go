@@ -98,7 +98,7 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 		return neverRegistered(ctx, c, name, failed)
 	}
 	if err != nil {
-		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
+		return nil, public(fmt.Errorf("explain flow %q: %w", name, c.flows.unstored(name, err)))
 	}
 	w.state()
 	for i, run := range w.waiting {

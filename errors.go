@@ -127,6 +127,9 @@ func (e *RecordError) Error() string {
 // Unwrap returns the cause.
 func (e *RecordError) Unwrap() error { return e.Err }
 
+// errNoCause stands for the cause of a RecordError or RowError that has none.
+var errNoCause = errors.New("the code that refuses the record does not say why: its error's Err is nil")
+
 // RowError is returned by a sink that knows which row of a batch cannot be written. If the
 // flow's policy keeps the other records, the engine writes them without searching for the
 // bad row.
@@ -140,7 +143,12 @@ type RowError struct {
 	Err error
 }
 
-func (e *RowError) Error() string { return e.Err.Error() }
+func (e *RowError) Error() string {
+	if e.Err == nil {
+		return errNoCause.Error()
+	}
+	return e.Err.Error()
+}
 
 // Unwrap returns the cause.
 func (e *RowError) Unwrap() error { return e.Err }

@@ -14,6 +14,9 @@ import (
 // an error if the attempt must fail. Permanent, Transient and RetryAfter are about the attempt:
 // then the policy is not asked.
 func (w *batchWriter) applyPolicy(ctx context.Context, e *RecordError, at int, delta *Counters) error {
+	if e.Err == nil {
+		e.Err = errNoCause
+	}
 	e.Err = w.a.marked(e.Err)
 	if m := marks(e.Err); m.permanent || m.transient || m.after > 0 {
 		return e

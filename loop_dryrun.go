@@ -97,7 +97,7 @@ func (d *dryRunner) rest(ctx context.Context) error {
 	made := d.w.p.types.newMade()
 	d.w.out, d.w.rows = made.out, made.rows
 	if d.w.batch.count > 0 {
-		if err := d.w.p.types.apply(ctx, d.w.batch, made); err != nil {
+		if err := d.w.p.apply(ctx, d.w.batch, made); err != nil {
 			return fmt.Errorf("transform: %w", err)
 		}
 		made.out.dropFailed(made.rows)

@@ -238,7 +238,16 @@ func (r *batchReader) read(ctx, reading context.Context, hand func(*readBatch) b
 	if r.wait > 0 {
 		return r.readWaiting(ctx, reading)
 	}
-	return guard(func() error { return r.types.read(ctx, reading, r.req, r) })
+	return r.readAll(ctx, reading)
+}
+
+// readAll reads the source to its end. A panic is an error of the read.
+func (r *batchReader) readAll(ctx, reading context.Context) error {
+	err := guard(func() error { return r.types.read(ctx, reading, r.req, r) })
+	if panicked, ok := err.(*PanicError); ok { //nolint:errorlint // guard's own: no error of the source
+		return fmt.Errorf("read: %w", panicked)
+	}
+	return err
 }
 
 // begin begins the first batch.

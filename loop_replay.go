@@ -61,7 +61,10 @@ func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecor
 				keys[i] = fmt.Sprintf("%s/%d", l.Key, i+1)
 			}
 		}
-		if err := p.sink.write(ctx, fmt.Sprintf("dead letter %d", l.ID), made.rows, 0, made.rows.len(), keys, nil); err != nil {
+		err := guard(func() error {
+			return p.sink.write(ctx, fmt.Sprintf("dead letter %d", l.ID), made.rows, 0, made.rows.len(), keys, nil)
+		})
+		if err != nil {
 			return fmt.Errorf("write: %w", foreign(err))
 		}
 	}
@@ -92,7 +95,7 @@ func (p *flowCode) replayTx(ctx context.Context, store Store, l *DeadLetterRecor
 			return nil
 		}
 		if p.target.kind == toTx {
-			if err := p.sink.writeTx(ctx, p.target.sink, made.rows, 0, n); err != nil {
+			if err := guard(func() error { return p.sink.writeTx(ctx, p.target.sink, made.rows, 0, n) }); err != nil {
 				return fmt.Errorf("write: %w", foreign(err))
 			}
 		}
@@ -109,7 +112,7 @@ func (p *flowCode) remake(ctx context.Context, q Queries, letters []*DeadLetterR
 			return nil, err
 		}
 	}
-	if err := p.types.apply(ctx, read, made); err != nil {
+	if err := p.apply(ctx, read, made); err != nil {
 		return nil, fmt.Errorf("transform: %w", foreign(err))
 	}
 	made.out.dropFailed(made.rows)
@@ -219,7 +222,7 @@ func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRec
 				return err
 			}
 		}
-		if err := w.p.sink.writeTx(ctx, w.p.again.target.sink, made.rows, 0, made.rows.len()); err != nil {
+		if err := guard(func() error { return w.p.sink.writeTx(ctx, w.p.again.target.sink, made.rows, 0, made.rows.len()) }); err != nil {
 			return fmt.Errorf("write: %w", foreign(err))
 		}
 		return q.AfterWrote(ctx, w.a.flow.ID, made.rows.len())

@@ -114,7 +114,7 @@ func (w *batchWriter) writeTo(ctx context.Context, s step) error {
 				return d.refused(ctx, from+row, err)
 			}
 		}
-		return foreign(w.p.sink.write(ctx, part, w.rows, from, to, keys, refuse))
+		return foreign(guard(func() error { return w.p.sink.write(ctx, part, w.rows, from, to, keys, refuse) }))
 	}
 	err := d.part(ctx, 0, n)
 	switch {

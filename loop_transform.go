@@ -88,6 +88,11 @@ func (m *batchMaker) next(ctx context.Context) (*readBatch, bool, error) {
 	}
 }
 
+// apply hands a batch to the transform. A panic is an error, so that its place can be added to it.
+func (p *flowCode) apply(ctx context.Context, b *readBatch, made *madeBatch) error {
+	return guard(func() error { return p.types.apply(ctx, b, made) })
+}
+
 func (m *batchMaker) apply(ctx context.Context, b *readBatch) (*madeBatch, error) {
 	var made *madeBatch
 	select {
@@ -108,7 +113,7 @@ func (m *batchMaker) apply(ctx context.Context, b *readBatch) (*madeBatch, error
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	m.watch.begin()
 	defer m.watch.end(ctx)
-	if err := m.p.types.apply(ctx, b, made); err != nil {
+	if err := m.p.apply(ctx, b, made); err != nil {
 		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(b.count-1), foreign(err))
 	}
 	made.out.dropFailed(made.rows)

@@ -33,7 +33,7 @@ func (r *batchReader) readWaiting(ctx, reading context.Context) error {
 	w.timer = time.AfterFunc(r.wait, func() { w.fire(wanted) })
 	w.timer.Stop()
 	r.waiting = w
-	err := guard(func() error { return r.types.read(wanted, reading, r.req, r) })
+	err := r.readAll(wanted, reading)
 	w.mu.Lock() // until a batch that is due is handed over
 	defer w.finish()
 	if ctx.Err() != nil || w.over {

@@ -6,6 +6,7 @@ package dataflow
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -147,6 +148,17 @@ func (r *registry) failures() map[string]error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.failed)
+}
+
+// unstored adds to ErrNotFound why a flow that this process declares is not in the database.
+func (r *registry) unstored(name string, err error) error {
+	if r.declared[name] == nil || !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if failed := r.failures()[name]; failed != nil {
+		return fmt.Errorf("%w: it could not be registered: %v", err, private(failed)) //nolint:errorlint // it is told, not matched
+	}
+	return fmt.Errorf("%w: this client has its code, and stores it with Start or Register: call one of them first", err)
 }
 
 // noteFailure keeps why a flow could not be registered. Nil: it was registered.

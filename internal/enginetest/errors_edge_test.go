@@ -3,6 +3,7 @@ package enginetest_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"testing"
 	"time"
 
@@ -65,4 +66,57 @@ func triedTwice() *dataflow.FlowOptions {
 // nowhere is a target that keeps nothing.
 func nowhere() dataflow.Target[int] {
 	return dataflow.ToTx(dataflow.TxSinkFunc[int](func(context.Context, []int) error { return nil }))
+}
+
+// causeless is a source of one bad record, which does not say why it is bad.
+type causeless struct{}
+
+func (causeless) Read(context.Context, dataflow.Request[int]) iter.Seq2[dataflow.Item[int, int], error] {
+	return func(yield func(dataflow.Item[int, int], error) bool) {
+		yield(dataflow.Item[int, int]{Cursor: 1, Resume: true}, &dataflow.RecordError{Key: "1"})
+	}
+}
+
+// An error that the flow's own code made without a cause, or by a panic, says where it arose.
+func TestErrors_WithoutCause(t *testing.T) {
+	t.Parallel()
+	const noCause = "the code that refuses the record does not say why: its error's Err is nil"
+	refuses := func(err error) dataflow.Target[int] {
+		return dataflow.To(dataflow.SinkFunc[int](func(_ context.Context, b dataflow.SinkBatch[int]) error {
+			if b.Rows[0] == 1 {
+				return err
+			}
+			return nil
+		}))
+	}
+	panics := dataflow.To(dataflow.SinkFunc[int](func(context.Context, dataflow.SinkBatch[int]) error { panic("no ink") }))
+	for name, c := range map[string]struct {
+		source dataflow.Source[int, int]
+		target dataflow.Target[int]
+		policy dataflow.Policy
+		want   string
+	}{
+		"RecordRead":    {causeless{}, nowhere(), nil, "read record 1: " + noCause},
+		"RecordKept":    {causeless{}, nowhere(), dataflow.DeadLetterUpTo(1), ""},
+		"RecordWritten": {numbers{n: 3}, refuses(&dataflow.RecordError{}), dataflow.SkipUpTo(1), ""},
+		"Row":           {numbers{n: 3}, refuses(&dataflow.RowError{}), nil, "write records 1 to 3: " + noCause},
+		"RowKept":       {numbers{n: 3}, refuses(&dataflow.RowError{}), dataflow.DeadLetterUpTo(1), ""},
+		"Panic":         {numbers{n: 3}, panics, nil, "write records 1 to 3: panic: no ink"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := sqlite(t, migratedFile(t))
+			client := db.client(&dataflow.Config{Flows: []*dataflow.Flow{
+				dataflow.NewFlow("n", c.source, dataflow.Identity[int](), c.target, &dataflow.FlowOptions{OnBadRecord: c.policy, MaxAttempts: 1}),
+			}})
+			require.NoError(t, client.Register(t.Context()))
+			run, err := client.Trigger(t.Context(), "n", nil)
+			if c.want == "" {
+				require.NoError(t, err)
+				require.EqualValues(t, 1, run.Counters.Dropped+run.Counters.DeadLettered)
+				return
+			}
+			require.ErrorContains(t, err, c.want)
+		})
+	}
 }

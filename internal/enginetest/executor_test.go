@@ -103,7 +103,7 @@ func TestFlowExecutor_Resumes(t *testing.T) {
 			require.Equal(t, 1, run.Errors[0].Attempt)
 			require.Contains(t, run.Errors[0].Error, errBroken.Error())
 			if f.panic {
-				require.Contains(t, run.Errors[0].Error, "panic: ")
+				require.Regexp(t, "^"+string(f.stage)+".*: panic: ", run.Errors[0].Error)
 				require.Contains(t, run.Errors[0].Stack, "executor_test.go")
 			} else {
 				require.Empty(t, run.Errors[0].Stack)

@@ -34,6 +34,9 @@ func TestClient_Register(t *testing.T) {
 		}})
 		_, err := client.Flow(t.Context(), "plain")
 		require.ErrorIs(t, err, dataflow.ErrNotFound, "it is not registered yet")
+		require.EqualError(t, err, `dataflow: get flow "plain": not found: this client has its code, and stores it with Start or Register: call one of them first`)
+		_, err = client.Flow(t.Context(), "another")
+		require.EqualError(t, err, `dataflow: get flow "another": not found`)
 		require.NoError(t, client.Register(t.Context()))
 
 		flow, err := client.Flow(t.Context(), "described")

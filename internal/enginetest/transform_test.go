@@ -164,7 +164,7 @@ func TestTransform_Errors(t *testing.T) {
 	}{
 		"BatchShort":       {dataflow.Batch(func(context.Context, []int) ([]string, error) { return []string{"a"}, nil }), "the function of Batch returned 1 records for 3: it must return one for each", true},
 		"BatchError":       {dataflow.Batch(func(context.Context, []int) ([]string, error) { return nil, errBroken }), "transform records 1 to 3: out of paper", false},
-		"Panic":            {dataflow.Map(func(context.Context, int) (string, error) { panic("no ink") }), "panic: no ink", false},
+		"Panic":            {dataflow.Map(func(context.Context, int) (string, error) { panic("no ink") }), "transform records 1 to 3: panic: no ink", false},
 		"ParallelPanic":    {dataflow.Parallel(2, dataflow.Map(func(_ context.Context, n int) (string, error) { panic(fmt.Sprint("no ink ", n)) })), "transform records 1 to 3: panic: no ink 1", false},
 		"ParallelErrors":   {dataflow.Parallel(3, dataflow.Batch(func(_ context.Context, in []int) ([]string, error) { return nil, fmt.Errorf("no %d", in[0]) })), "no 2", false},
 		"Interleaved":      {emits(0, 1, 0), sum, true},
