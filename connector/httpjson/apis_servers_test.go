@@ -36,43 +36,40 @@ func (f *fake) delta(token string) (page []thing, next, later string, ok bool) {
 }
 
 // searched answers as a FHIR server that keeps the result of a search, and finds its pages there.
-func searched() func(*fake, http.ResponseWriter, *http.Request, map[string]any) {
-	var searches [][]int // of the numbers of things
-	return func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
-		query := req.URL.Query()
-		search, place, paged := strings.Cut(query.Get("_getpages"), "~")
-		from, known := f.placeOf(place)
-		switch {
-		case !known:
-			refuse(w, http.StatusGone, `{"resourceType":"OperationOutcome","issue":[{"diagnostics":"Search ID does not exist and may have expired"}]}`)
-			return
-		case !paged:
-			after, _ := time.Parse(time.RFC3339, strings.TrimPrefix(query.Get("_lastUpdated"), "ge"))
-			var found []int
-			for _, x := range byChange(f.since(after)) {
-				found = append(found, x.n)
-			}
-			search, searches = strconv.Itoa(len(searches)), append(searches, found)
+func searched(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+	query := req.URL.Query()
+	search, place, paged := strings.Cut(query.Get("_getpages"), "~")
+	from, known := f.placeOf(place)
+	switch {
+	case !known:
+		refuse(w, http.StatusGone, `{"resourceType":"OperationOutcome","issue":[{"diagnostics":"Search ID does not exist and may have expired"}]}`)
+		return
+	case !paged:
+		after, _ := time.Parse(time.RFC3339, strings.TrimPrefix(query.Get("_lastUpdated"), "ge"))
+		var found []int
+		for _, x := range byChange(f.since(after)) {
+			found = append(found, x.n)
 		}
-		i, _ := strconv.Atoi(search)
-		found := searches[i]
-		links := []any{map[string]any{"relation": "self", "url": "http://" + req.Host + req.URL.String()}}
-		bundle := map[string]any{"resourceType": "Bundle"}
-		to := min(from+f.page, len(found))
-		if to < len(found) {
-			links = append(links, map[string]any{"relation": "next", "url": "http://" + req.Host + "/?_getpages=" + search + "~" + f.token(to)})
-		}
-		bundle["link"] = links
-		var entries []any
-		for _, n := range found[from:to] {
-			x := f.things[n-1]
-			entries = append(entries, map[string]any{"resource": map[string]any{"id": strconv.Itoa(x.n), "version": x.version, "meta": map[string]any{"lastUpdated": iso(x.changed)}}})
-		}
-		if len(entries) > 0 {
-			bundle["entry"] = entries
-		}
-		write(w, bundle)
+		search, f.searches = strconv.Itoa(len(f.searches)), append(f.searches, found)
 	}
+	i, _ := strconv.Atoi(search)
+	found := f.searches[i]
+	links := []any{map[string]any{"relation": "self", "url": "http://" + req.Host + req.URL.String()}}
+	bundle := map[string]any{"resourceType": "Bundle"}
+	to := min(from+f.page, len(found))
+	if to < len(found) {
+		links = append(links, map[string]any{"relation": "next", "url": "http://" + req.Host + "/?_getpages=" + search + "~" + f.token(to)})
+	}
+	bundle["link"] = links
+	var entries []any
+	for _, n := range found[from:to] {
+		x := f.things[n-1]
+		entries = append(entries, map[string]any{"resource": map[string]any{"id": strconv.Itoa(x.n), "version": x.version, "meta": map[string]any{"lastUpdated": iso(x.changed)}}})
+	}
+	if len(entries) > 0 {
+		bundle["entry"] = entries
+	}
+	write(w, bundle)
 }
 
 func apis() []one {
@@ -91,7 +88,7 @@ func apis() []one {
 			}
 			write(w, object)
 		}},
-		{name: "FHIR", recipe: recipeFHIR, caps: "expires", again: true, change: true, answer: searched()},
+		{name: "FHIR", recipe: recipeFHIR, caps: "expires", again: true, change: true, answer: searched},
 		{name: "GoogleCalendar", recipe: recipeGoogleCalendar, caps: "expires", again: true, change: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
 			query := req.URL.Query()
 			page, next, later, ok := f.delta(query.Get("pageToken"))

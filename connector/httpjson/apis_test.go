@@ -28,14 +28,15 @@ type thing struct {
 
 // fake is an API that behaves as its documentation says.
 type fake struct {
-	mu     sync.Mutex
-	things []thing
-	page   int // records
-	caps   map[string]bool
-	run    int // which makes tokens expire
-	asked  int
-	now    time.Time
-	answer func(f *fake, w http.ResponseWriter, req *http.Request, body map[string]any)
+	mu       sync.Mutex
+	things   []thing
+	page     int // records
+	caps     map[string]bool
+	run      int // which makes tokens expire
+	asked    int
+	searches [][]int // of the numbers of things
+	now      time.Time
+	answer   func(f *fake, w http.ResponseWriter, req *http.Request, body map[string]any)
 }
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
