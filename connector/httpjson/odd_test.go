@@ -47,6 +47,24 @@ func TestSource_WrongTotal(t *testing.T) {
 	}
 }
 
+// A total that is only what the list has at least ends nothing. Where the API then refuses a page, the read fails.
+func TestOffset_LeastTotal(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		for relation, refused := range map[string]bool{"eq": false, "gte": true} {
+			total := `,"hits":{"total":{"value":2,"relation":"` + relation + `"}}}`
+			url := oddServer(t, map[string]string{"offset=0&limit=2": `{"d":[{"id":1},{"id":2}]` + total})
+			ids, _, err := read(t.Context(), t, httpjson.Source[order](url, &httpjson.Options{Records: "d", Stream: stream, Paging: httpjson.Offset{Limit: 2, Total: "hits.total.value"}}), httpjson.Cursor{})
+			require.Equal(t, []int{1, 2}, ids)
+			if !refused {
+				require.NoError(t, err)
+				continue
+			}
+			require.ErrorContains(t, err, "the API may limit how far the pages go: ask for a part of the list, or page by a cursor")
+		}
+	}
+}
+
 // The numbers 0 and -1 name no next page, unless they are a record's.
 func TestBodyCursor_EndMark(t *testing.T) {
 	t.Parallel()

@@ -291,7 +291,18 @@ func count(got *Page, path string) (n int, said bool, err error) {
 	if n, err = strconv.Atoi(httpcall.Text(value)); err != nil {
 		return 0, false, fmt.Errorf("%s at %q is not a number: check the path in Options.Paging", value, path)
 	}
-	return n, true, nil
+	return n, !isLeast(got, path), nil
+}
+
+// isLeast reports whether the number at a path is one that the list has at least, as the total of Elasticsearch is from
+// 10,000 records on.
+func isLeast(got *Page, path string) bool {
+	of, ok := strings.CutSuffix(path, ".value")
+	if !ok {
+		return false
+	}
+	relation, err := got.find(of + ".relation")
+	return err == nil && httpcall.Text(relation) == "gte"
 }
 
 // optional returns the text at a path, or "" if the path is missing or its value is null,
