@@ -95,7 +95,7 @@ func Run(ctx context.Context, args []string, p Program, s Streams) int {
 		err = out.failure()
 	}
 	if err != nil {
-		_, _ = fmt.Fprintf(s.Err, "%s: %s\n", p.Name, clean(a.redact(message(sqlstate.Explain(err))))+a.whatIs(err))
+		_, _ = fmt.Fprintf(s.Err, "%s: %s\n", p.Name, clean(a.redact(withoutCall(message(sqlstate.Explain(err)))))+a.whatIs(err))
 	}
 	return exitCode(err)
 }
@@ -105,7 +105,7 @@ func (a *app) whatIs(err error) string {
 	if !errors.Is(err, dataflow.ErrNotFound) {
 		return ""
 	}
-	of := notThere.FindStringSubmatch(err.Error())
+	of := notThere.FindStringSubmatch(withoutCall(err.Error()))
 	if of != nil && of[1] == "flow" && slices.ContainsFunc(a.declared, func(f *dataflow.Flow) bool { return strconv.Quote(f.Name) == of[2] }) {
 		return ": this program has it, and has not registered it: run " + a.program.Name + " migrate up"
 	}
@@ -113,6 +113,11 @@ func (a *app) whatIs(err error) string {
 		return ": see " + a.program.Name + " " + strings.ReplaceAll(of[1], " ", "-") + " list"
 	}
 	return ""
+}
+
+// withoutCall leaves out which function a program is to call for a flow that is not stored yet: here it is a command.
+func withoutCall(text string) string {
+	return strings.TrimSuffix(text, ": this client has its code, and stores it with Start or Register: call one of them first")
 }
 
 // notThere matches the end of an error about what is not there.
