@@ -120,6 +120,10 @@ func TestGroup_ConnectionBreaks(t *testing.T) {
 func groupBreaks(t *testing.T, claims bool) {
 	t.Helper()
 	const worker, flows, several = "the worker of this test", 12, 3
+	lease := 10 * time.Second
+	if claims { // those whose answer is lost are claimed again when their lease is over
+		lease = time.Second
+	}
 	direct := template.Postgres(t)
 	db := onPool(t, direct)
 	c := &cutter{}
@@ -132,7 +136,7 @@ func groupBreaks(t *testing.T, claims bool) {
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	require.NoError(t, err)
 	defer pool.Close()
-	far, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{Lease: time.Second})
+	far, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{Lease: lease})
 	require.NoError(t, err)
 	broken := 0 // runs of the group
 	driver := &cutDriver{Driver: db.driver, far: far, onIt: func(ends, claimed int) {
@@ -146,7 +150,7 @@ func groupBreaks(t *testing.T, claims bool) {
 		}
 	}}
 	source := counted{reads: &atomic.Int64{}}
-	conf := &dataflow.Config{ID: worker, Lease: time.Second, MaxWorkers: flows, PollInterval: db.pollInterval(), Logger: slog.New(slog.DiscardHandler)}
+	conf := &dataflow.Config{ID: worker, Lease: lease, MaxWorkers: flows, PollInterval: db.pollInterval(), Logger: slog.New(slog.DiscardHandler)}
 	for i := range flows {
 		conf.Flows = append(conf.Flows, dataflow.NewFlow(fmt.Sprint("flow ", i), source, dataflow.Identity[int](), dataflow.ToTx(discard{}), nil))
 	}
